@@ -1,0 +1,91 @@
+// Package job defines what is federated: the features, the model and the round
+// policy shared by all machines of one class.
+package job
+
+import (
+	"time"
+
+	"github.com/millwright-iot/millwright/fedavg/model"
+)
+
+// Spec is one job. It is written in the coordinator's configuration, travels to
+// agents as JSON and is identified by its Digest.
+type Spec struct {
+	Name string `yaml:"name" json:"name"` // unique; letters, digits, '-', '_'
+	// Class is the machine class whose machines take part.
+	Class string `yaml:"class" json:"class"`
+	// Role is "live" (its model raises alarms; one per class) or "shadow" (its
+	// model is trained and scored beside the live one and raises none). Default live.
+	Role string `yaml:"role" json:"role"`
+
+	Features FeatureSpec `yaml:"features" json:"features"`
+	Model    model.Spec  `yaml:"model" json:"model"`
+	Alarm    AlarmSpec   `yaml:"alarm" json:"alarm"`
+	Rounds   RoundPolicy `yaml:"rounds" json:"rounds"`
+	// Seed makes initialisation and training repeatable. Default 1.
+	Seed uint64 `yaml:"seed" json:"seed"`
+}
+
+// The roles of a job.
+const (
+	Live   = "live"
+	Shadow = "shadow"
+)
+
+// FeatureSpec says how the windows of a machine become a feature vector. The
+// order of Channels and of their Features is the order of the vector.
+type FeatureSpec struct {
+	Window time.Duration `yaml:"window" json:"window_ns"`   // length of a window, > 0
+	Hop    time.Duration `yaml:"hop" json:"hop_ns"`         // from one window's end to the next, 0 < Hop ≤ Window; default Window
+	MaxGap time.Duration `yaml:"max_gap" json:"max_gap_ns"` // longest silence of a channel inside a window; default Window
+	// Channels lists the channels a machine of the class must have.
+	Channels []ChannelFeatures `yaml:"channels" json:"channels"`
+}
+
+// ChannelFeatures names the features taken of one channel. What names there are
+// is for the agent to know (see sensors/features); fedavg treats them as text.
+type ChannelFeatures struct {
+	Channel  string   `yaml:"channel" json:"channel"`
+	Features []string `yaml:"features" json:"features"`
+}
+
+// Names returns "channel.feature" for each element of the feature vector.
+func (f FeatureSpec) Names() []string {
+	var names []string
+	for _, c := range f.Channels {
+		for _, name := range c.Features {
+			names = append(names, c.Channel+"."+name)
+		}
+	}
+	return names
+}
+
+// AlarmSpec turns scores into alarms. Scores are compared with the machine's own
+// healthy baseline, never with labels.
+type AlarmSpec struct {
+	// Baseline is how many windows of a new machine count as healthy and set its
+	// mean, standard deviation and threshold. Default 300.
+	Baseline int `yaml:"baseline" json:"baseline"`
+	// Threshold times the largest baseline score is the alarm threshold; scores
+	// are reported relative to it, so 1 means alarm. Default 1.5.
+	Threshold float64 `yaml:"threshold" json:"threshold"`
+	// OnDelay is how many windows in a row must be above the threshold before
+	// an alarm is raised. Default 3.
+	OnDelay int `yaml:"on_delay" json:"on_delay"`
+	// Clear: an alarm ends when the score falls below the threshold, or, since a
+	// machine may keep an offset after a fault, below Clear times the alarm's
+	// peak. 0 ≤ Clear < 1; default 0.3.
+	Clear float64 `yaml:"clear" json:"clear"`
+}
+
+// RoundPolicy says when a round starts, what it needs and when it ends.
+type RoundPolicy struct {
+	// Every is the least time from the end of one round to the start of the next. Default 1h.
+	Every time.Duration `yaml:"every" json:"every_ns"`
+	// MinParticipants must be ready to start and must deliver to commit. Default 1.
+	MinParticipants int `yaml:"min_participants" json:"min_participants"`
+	// Deadline ends a round; with too few updates it is abandoned and tried again. Default 10m.
+	Deadline time.Duration `yaml:"deadline" json:"deadline_ns"`
+	// Count ends the job after so many committed rounds; 0 never does.
+	Count int `yaml:"count" json:"count"`
+}

@@ -1,0 +1,26 @@
+package model
+
+// Spec chooses a model kind and its settings. Settings of other kinds must be absent.
+type Spec struct {
+	Kind        string           `yaml:"kind" json:"kind"` // "gaussian" or "autoencoder"
+	Gaussian    *GaussianSpec    `yaml:"gaussian,omitempty" json:"gaussian,omitempty"`
+	Autoencoder *AutoencoderSpec `yaml:"autoencoder,omitempty" json:"autoencoder,omitempty"`
+}
+
+// GaussianSpec sets up the Mahalanobis detector learned from sums.
+type GaussianSpec struct {
+	// Shrinkage λ blends the covariance with its diagonal, (1−λ)S + λ·diag(S), 0 < λ ≤ 1. Default 0.1.
+	Shrinkage float64 `yaml:"shrinkage" json:"shrinkage"`
+	// MaxWander leaves out features whose healthy 30-row block means wander more
+	// than so many standard errors, as the fleet's geometric mean. Default 5.
+	MaxWander float64 `yaml:"max_wander" json:"max_wander"`
+}
+
+// AutoencoderSpec sets up the dense autoencoder learned by gradient.
+type AutoencoderSpec struct {
+	Hidden       []int   `yaml:"hidden" json:"hidden"`               // widths of the encoder's layers, the last being the code; default [16, 4]
+	Epochs       int     `yaml:"epochs" json:"epochs"`               // local passes a round; default 2
+	BatchSize    int     `yaml:"batch_size" json:"batch_size"`       // default 32
+	LearningRate float64 `yaml:"learning_rate" json:"learning_rate"` // default 0.01
+	Proximal     float64 `yaml:"proximal" json:"proximal"`           // FedProx μ ≥ 0; default 0
+}

@@ -1,0 +1,157 @@
+// Package fedavg turns what many agents learned into one global model.
+//
+// An [Update] is a weight and named vectors to be summed. An [Accumulator] sums
+// them in fixed point, so the result does not depend, bit for bit, on the order
+// or grouping in which updates arrive. A [Strategy] makes the next global
+// parameters from the updates of one round. The package does no I/O.
+package fedavg
+
+import (
+	"fmt"
+	"math"
+)
+
+// DType is the element type of a Vector.
+type DType uint8
+
+// Gradient models exchange Float32 vectors; statistics, whose sums must equal
+// the centralised fit, exchange Float64.
+const (
+	Float32 DType = iota + 1
+	Float64
+)
+
+// Vector is a named run of numbers. Exactly one of F32 and F64 is set.
+type Vector struct {
+	Name string
+	F32  []float32
+	F64  []float64
+}
+
+// DType returns the element type of v.
+func (v Vector) DType() DType {
+	if v.F64 != nil {
+		return Float64
+	}
+	return Float32
+}
+
+// Len returns the number of elements of v.
+func (v Vector) Len() int { return len(v.F32) + len(v.F64) }
+
+// VectorSpec is what a Vector must look like.
+type VectorSpec struct {
+	Name  string `json:"name"`
+	DType DType  `json:"dtype"`
+	Len   int    `json:"len"`
+}
+
+// Layout is the ordered list of vectors that the parameters of a model, or the
+// updates to it, consist of.
+type Layout []VectorSpec
+
+// Size is the total number of elements.
+func (l Layout) Size() int {
+	n := 0
+	for _, s := range l {
+		n += s.Len
+	}
+	return n
+}
+
+// New allocates zeroed vectors of layout l.
+func (l Layout) New() []Vector {
+	vs := make([]Vector, len(l))
+	for i, s := range l {
+		vs[i].Name = s.Name
+		if s.DType == Float64 {
+			vs[i].F64 = make([]float64, s.Len)
+		} else {
+			vs[i].F32 = make([]float32, s.Len)
+		}
+	}
+	return vs
+}
+
+// Check reports the first difference between vs and l as a *ShapeError.
+func (l Layout) Check(vs []Vector) error {
+	if len(vs) != len(l) {
+		return &ShapeError{Vector: "number of vectors", Got: len(vs), Want: len(l)}
+	}
+	for i, s := range l {
+		switch v := vs[i]; {
+		case v.Name != s.Name:
+			return &ShapeError{Vector: fmt.Sprintf("vector %d is named %q, not %q", i, v.Name, s.Name), Got: v.Len(), Want: s.Len}
+		case v.DType() != s.DType:
+			return &ShapeError{Vector: s.Name + " (element type)", Got: int(v.DType()), Want: int(s.DType)}
+		case v.Len() != s.Len:
+			return &ShapeError{Vector: s.Name, Got: v.Len(), Want: s.Len}
+		}
+	}
+	return nil
+}
+
+// ShapeError says which vector of an update does not fit the job's layout.
+type ShapeError struct {
+	Vector    string
+	Got, Want int
+}
+
+func (e *ShapeError) Error() string {
+	return fmt.Sprintf("update does not fit the job's layout: %s: got %d, want %d", e.Vector, e.Got, e.Want)
+}
+
+// Update is what one agent sends in one round.
+type Update struct {
+	Job     string // job name
+	Round   uint64 // round the update answers
+	Agent   string // who learned it
+	Attempt uint32 // 1 for the first try of the round; an abandoned round is retried with the next
+	// Base is the digest of the global model the training started from.
+	Base    string
+	Weight  float64 // finite, > 0: the number of feature vectors learned from
+	Vectors []Vector
+	// Metrics describe the training, e.g. "loss". Finite. Averaged by Weight.
+	Metrics map[string]float64
+}
+
+// Verify reports why u must not be counted: it does not fit layout (*ShapeError),
+// its weight is not a positive finite number, or a value is NaN or infinite
+// (*ValueError).
+func (u *Update) Verify(layout Layout) error {
+	if err := layout.Check(u.Vectors); err != nil {
+		return err
+	}
+	if !(u.Weight > 0) || math.IsInf(u.Weight, 0) {
+		return &ValueError{Vector: "weight", Value: u.Weight}
+	}
+	for name, x := range u.Metrics {
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			return &ValueError{Vector: "metric " + name, Value: x}
+		}
+	}
+	for _, v := range u.Vectors {
+		for i, x := range v.F32 {
+			if math.Float32bits(x)&0x7f800000 == 0x7f800000 {
+				return &ValueError{Vector: v.Name, Index: i, Value: float64(x)}
+			}
+		}
+		for i, x := range v.F64 {
+			if math.IsNaN(x) || math.IsInf(x, 0) {
+				return &ValueError{Vector: v.Name, Index: i, Value: x}
+			}
+		}
+	}
+	return nil
+}
+
+// ValueError names a number that must not enter an aggregate.
+type ValueError struct {
+	Vector string
+	Index  int
+	Value  float64
+}
+
+func (e *ValueError) Error() string {
+	return fmt.Sprintf("update holds an unusable number: %s[%d] = %v", e.Vector, e.Index, e.Value)
+}
