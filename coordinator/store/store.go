@@ -5,14 +5,13 @@ package store
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 )
 
 // Store keeps records and blobs. All methods are safe for concurrent use. A
 // method that changes something returns nil only when the change would survive
-// a power cut.
+// a power cut; with the context's error it changed nothing. After Close every
+// method, and every reader still open, fails with ErrClosed.
 type Store interface {
 	// Get returns the record at key, or ErrNotFound.
 	Get(ctx context.Context, key string) (Record, error)
@@ -20,17 +19,22 @@ type Store interface {
 	List(ctx context.Context, prefix string) ([]Record, error)
 	// Put writes value at key if the record's revision still is revision, where
 	// 0 means it must not exist, and returns the new revision, which is never 0
-	// and never repeats for the key. Otherwise it is a *ConflictError.
+	// and never repeats for the key, not even after Delete. Otherwise it is a
+	// *ConflictError, or a *SizeError, or a *KeyError. value is copied.
 	Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error)
 	// Delete removes the record at key if its revision still is revision, else
-	// it is a *ConflictError.
+	// it is a *ConflictError (an absent record is at revision 0).
 	Delete(ctx context.Context, key string, revision uint64) error
 
 	// PutBlob stores everything r yields. Storing the same content twice is one
-	// blob. An error from r leaves nothing behind.
+	// blob. An error from r is returned wrapped and leaves nothing behind.
 	PutBlob(ctx context.Context, r io.Reader) (Blob, error)
-	// OpenBlob reads a blob from offset on, or returns ErrNotFound. The reader
-	// stays valid until closed, even when the blob is deleted meanwhile.
+	// OpenBlob reads a blob from offset on, or returns ErrNotFound, or an
+	// *OffsetError if offset is beyond the end. The reader stays valid until
+	// closed, even when the blob is deleted meanwhile, and its reads fail when ctx
+	// ends. It checks what it yields: damaged content is a *CorruptError in place
+	// of the damaged bytes, and io.EOF after reading from offset 0 means that the
+	// content was that of the digest. A reader is for one goroutine.
 	OpenBlob(ctx context.Context, sha256 string, offset uint64) (io.ReadCloser, error)
 	// StatBlob returns a blob's size, or ErrNotFound.
 	StatBlob(ctx context.Context, sha256 string) (Blob, error)
@@ -39,6 +43,7 @@ type Store interface {
 	// DeleteBlob removes a blob; deleting one that is not there is no error.
 	DeleteBlob(ctx context.Context, sha256 string) error
 
+	// Close waits for changes under way. Closing twice is no error.
 	Close() error
 }
 
@@ -57,19 +62,8 @@ type Blob struct {
 
 // Limits every implementation keeps.
 const (
+	MaxKeyBytes    = 255
 	MaxRecordBytes = 1 << 20
 	BlobChunkBytes = 512 << 10 // blobs are stored in pieces of this size
 )
 
-// ErrNotFound says that there is no such record or blob.
-var ErrNotFound = errors.New("not found in store")
-
-// ConflictError says that a record changed since it was read.
-type ConflictError struct {
-	Key       string
-	Got, Want uint64 // revision in the store, revision named by the caller
-}
-
-func (e *ConflictError) Error() string {
-	return fmt.Sprintf("record %q is at revision %d, not %d: it changed meanwhile", e.Key, e.Got, e.Want)
-}
