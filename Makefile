@@ -15,9 +15,9 @@ COMMANDS := ./agent/cmd/millwright-agent ./agent/cmd/millwright-lab ./coordinato
 	./coordinator/cmd/millwright-demo ./sensors/cmd/sensorsim
 
 # Pinned tools, built from source on first use.
-BUF         := go run github.com/bufbuild/buf/cmd/buf@v1.59.0
-GOLANGCI    := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.6.2
-GOVULNCHECK := go run golang.org/x/vuln/cmd/govulncheck@v1.1.4
+BUF         := go run github.com/bufbuild/buf/cmd/buf@v1.75.0
+GOLANGCI    := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .PHONY: help
 help: ## list the targets
