@@ -1,0 +1,185 @@
+// Package agent is the process on a gateway: it reads the sensors of a few
+// machines, predicts on the spot, learns in place and works alone when it must.
+package agent
+
+import (
+	"time"
+
+	"github.com/millwright-iot/millwright/fedavg/strictyaml"
+)
+
+// Config is the configuration of one agent, written by the plant engineer. Field
+// names in the file are those of the yaml tags.
+type Config struct {
+	// Gateway is the name of this box: letters, digits, '-', '_', '.'; at most 64.
+	Gateway string `yaml:"gateway" json:"gateway"`
+	// DataDir holds everything that outlives a restart. Default /var/lib/millwright.
+	DataDir string `yaml:"data_dir" json:"data_dir"`
+	// LogLevel is debug, info, warn or error. Default info.
+	LogLevel string `yaml:"log_level" json:"log_level"`
+	// Coordinator to learn with; absent, the agent works alone.
+	Coordinator *CoordinatorConfig `yaml:"coordinator" json:"coordinator,omitempty"`
+	MQTT        MQTTConfig         `yaml:"mqtt" json:"mqtt"`
+	API         APIConfig          `yaml:"api" json:"api"`
+	Store       StoreConfig        `yaml:"store" json:"store"`
+	Machines    []MachineConfig    `yaml:"machines" json:"machines"`
+}
+
+// CoordinatorConfig says where the coordinator is and, until the agent has
+// enrolled, what token to show. Token and TokenFile exclude each other.
+type CoordinatorConfig struct {
+	Address   string `yaml:"address" json:"address"` // host:port
+	Token     string `yaml:"token" json:"token"`     // mw1.…, as `millwright-coordinator token create` prints it
+	TokenFile string `yaml:"token_file" json:"token_file"`
+}
+
+// MQTTConfig is the broker that sensors publish to, and where results go.
+type MQTTConfig struct {
+	// Broker is tcp://host:port, or tls://host:port. Required.
+	Broker string `yaml:"broker" json:"broker"`
+	// ClientID must be unique at the broker. Default millwright-<gateway>.
+	ClientID     string         `yaml:"client_id" json:"client_id"`
+	Username     string         `yaml:"username" json:"username"`
+	PasswordFile string         `yaml:"password_file" json:"password_file"` // first line is the password
+	TLS          *MQTTTLSConfig `yaml:"tls" json:"tls,omitempty"`
+	// Publish sends scores and alarms to millwright/<gateway>/<machine>/…. Default true.
+	Publish bool `yaml:"publish" json:"publish"`
+	// MaxPayload refuses larger messages. Default 4MiB.
+	MaxPayload strictyaml.Size `yaml:"max_payload" json:"max_payload"`
+}
+
+// MQTTTLSConfig sets up TLS to the broker; only with a tls:// broker.
+type MQTTTLSConfig struct {
+	CAFile   string `yaml:"ca_file" json:"ca_file"`     // default: the system's authorities
+	CertFile string `yaml:"cert_file" json:"cert_file"` // client certificate, with KeyFile
+	KeyFile  string `yaml:"key_file" json:"key_file"`
+}
+
+// APIConfig is the local HTTP interface.
+type APIConfig struct {
+	// Listen is host:port; port 0 takes a free one. Default 127.0.0.1:7420.
+	Listen string `yaml:"listen" json:"listen"`
+	// AllowRemote permits an address that is not loopback: the interface has no
+	// authentication, so whoever reaches it can read everything it shows.
+	AllowRemote bool `yaml:"allow_remote" json:"allow_remote"`
+	// Pprof serves /debug/pprof/; only on loopback.
+	Pprof bool `yaml:"pprof" json:"pprof"`
+}
+
+// StoreConfig bounds the store of feature vectors that training learns from.
+type StoreConfig struct {
+	// MaxSamples is how many recent healthy feature vectors are kept per machine,
+	// besides its baseline. Default 5000.
+	MaxSamples int `yaml:"max_samples" json:"max_samples"`
+	// MaxSize bounds the file. Default 64MiB; at most 256MiB.
+	MaxSize strictyaml.Size `yaml:"max_size" json:"max_size"`
+}
+
+// MachineConfig is one monitored machine.
+type MachineConfig struct {
+	Name  string `yaml:"name" json:"name"`   // as Gateway; unique on the gateway
+	Class string `yaml:"class" json:"class"` // e.g. process-pump: decides which jobs it takes part in
+	// Window and Baseline set the machine's own model up until the coordinator
+	// sends a job for its class. Default 10s and 300 windows.
+	Window   time.Duration `yaml:"window" json:"window_ns"`
+	Baseline int           `yaml:"baseline" json:"baseline"`
+	// StaleAfter without a window the machine counts as stale. Default the
+	// longer of 3 hops and 2 windows.
+	StaleAfter time.Duration   `yaml:"stale_after" json:"stale_after_ns"`
+	Channels   []ChannelConfig `yaml:"channels" json:"channels"`
+}
+
+// ChannelConfig is one physical quantity on a machine and where it comes from.
+type ChannelConfig struct {
+	Name  string `yaml:"name" json:"name"`   // unique on the machine, as the class's jobs name it
+	Topic string `yaml:"topic" json:"topic"` // MQTT topic without wildcards
+	// Unit of the values after Scale and Offset; see sensors.ParseUnit.
+	Unit string `yaml:"unit" json:"unit"`
+	// Format of the payload: scalar, json, json_array, int16 or float32 (little-endian).
+	Format string `yaml:"format" json:"format"`
+	// Path to the value in a json payload, or to the array in json_array, as a.b.c.
+	Path string `yaml:"path" json:"path"`
+	// RateHz is the sampling rate of json_array, int16 and float32.
+	RateHz float64 `yaml:"rate_hz" json:"rate_hz"`
+	// Value = number·Scale + Offset, in Unit. Scale 0 means the default, 1.
+	Scale  float64 `yaml:"scale" json:"scale"`
+	Offset float64 `yaml:"offset" json:"offset"`
+	// TimePath to the timestamp in a json payload; absent, arrival counts.
+	TimePath string `yaml:"time_path" json:"time_path"`
+	// TimeFormat is s, ms or iso. Default s.
+	TimeFormat string `yaml:"time_format" json:"time_format"`
+}
+
+// The payload formats of a channel.
+const (
+	FormatScalar    = "scalar"
+	FormatJSON      = "json"
+	FormatJSONArray = "json_array"
+	FormatInt16     = "int16"
+	FormatFloat32   = "float32"
+)
+
+// DefaultConfig returns the defaults of everything that has one and does not
+// depend on other fields.
+func DefaultConfig() Config {
+	return Config{
+		DataDir:  "/var/lib/millwright",
+		LogLevel: "info",
+		MQTT:     MQTTConfig{Publish: true, MaxPayload: 4 << 20},
+		API:      APIConfig{Listen: "127.0.0.1:7420"},
+		Store:    StoreConfig{MaxSamples: 5000, MaxSize: 64 << 20},
+	}
+}
+
+// fill sets the defaults that depend on other fields.
+func (c *Config) fill() {
+	if c.MQTT.ClientID == "" && c.Gateway != "" {
+		c.MQTT.ClientID = "millwright-" + c.Gateway
+	}
+	for i := range c.Machines {
+		m := &c.Machines[i]
+		if m.Window == 0 {
+			m.Window = 10 * time.Second
+		}
+		if m.Baseline == 0 {
+			m.Baseline = 300
+		}
+		for j := range m.Channels {
+			ch := &m.Channels[j]
+			if ch.Scale == 0 {
+				ch.Scale = 1
+			}
+			if ch.TimePath != "" && ch.TimeFormat == "" {
+				ch.TimeFormat = "s"
+			}
+		}
+	}
+}
+
+// LoadConfig reads the file at path over DefaultConfig. A file with mistakes is
+// a *strictyaml.Problems that lists all of them with their line.
+func LoadConfig(path string) (Config, error) {
+	cfg := DefaultConfig()
+	doc, err := strictyaml.Load(path, &cfg)
+	if doc == nil {
+		return Config{}, err
+	}
+	cfg.check(doc.Problem)
+	if err := doc.Err(); err != nil {
+		return Config{}, err
+	}
+	cfg.fill()
+	return cfg, nil
+}
+
+// Validate checks a configuration made in code, fills its defaults in and
+// returns a *strictyaml.Problems with everything wrong.
+func (c *Config) Validate() error {
+	var list problems
+	c.check(list.add)
+	if len(list.List) > 0 {
+		return &list.Problems
+	}
+	c.fill()
+	return nil
+}

@@ -1,0 +1,235 @@
+package agent
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/millwright-iot/millwright/fedavg/strictyaml"
+	"github.com/millwright-iot/millwright/sensors"
+)
+
+// problemFunc receives one problem at a path such as machines[0].name.
+type problemFunc func(path, format string, args ...any)
+
+// problems collects what a problemFunc is told where there is no file.
+type problems struct{ strictyaml.Problems }
+
+func (p *problems) add(path, format string, args ...any) {
+	p.List = append(p.List, strictyaml.Problem{File: "configuration", Path: path, Message: fmt.Sprintf(format, args...)})
+}
+
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+const nameRule = "use letters, digits, '-', '_' and '.', starting with a letter or digit, at most 64"
+
+// check reports everything that is wrong with c. It changes nothing.
+func (c *Config) check(problem problemFunc) {
+	checkName(problem, "gateway", c.Gateway)
+	if c.DataDir == "" {
+		problem("data_dir", "names no directory; name one this process may write to, such as /var/lib/millwright")
+	}
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel) {
+		problem("log_level", "%q is not a level; use debug, info, warn or error", c.LogLevel)
+	}
+	if c.Coordinator != nil {
+		c.Coordinator.check(problem)
+	}
+	c.MQTT.check(problem)
+	c.API.check(problem)
+	if c.Store.MaxSamples < 0 {
+		problem("store.max_samples", "is %d; it must not be negative", c.Store.MaxSamples)
+	}
+	if c.Store.MaxSize < 1<<20 || c.Store.MaxSize > 256<<20 {
+		problem("store.max_size", "is %v; it must lie between 1MiB and 256MiB", c.Store.MaxSize)
+	}
+	if len(c.Machines) == 0 {
+		problem("machines", "lists no machine; list at least one")
+	}
+	seen := map[string]int{}
+	for i := range c.Machines {
+		path := fmt.Sprintf("machines[%d]", i)
+		name := c.Machines[i].Name
+		if first, ok := seen[name]; ok && name != "" {
+			problem(path+".name", "%q is already the name of machines[%d]; names must be unique", name, first)
+		} else {
+			seen[name] = i
+		}
+		c.Machines[i].check(problem, path)
+	}
+}
+
+func checkName(problem problemFunc, path, name string) {
+	switch {
+	case name == "":
+		problem(path, "is missing; %s", nameRule)
+	case !namePattern.MatchString(name):
+		problem(path, "%q is not a name; %s", name, nameRule)
+	}
+}
+
+func (c *CoordinatorConfig) check(problem problemFunc) {
+	if err := checkHostPort(c.Address); err != nil {
+		problem("coordinator.address", "%v", err)
+	}
+	if c.Token != "" && c.TokenFile != "" {
+		problem("coordinator.token_file", "excludes token; keep one of them")
+	}
+	if c.Token != "" && !strings.HasPrefix(c.Token, "mw1.") {
+		problem("coordinator.token", "does not start with mw1.; copy the whole line that `millwright-coordinator token create` prints")
+	}
+}
+
+func checkHostPort(address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host == "" || port == "" {
+		return fmt.Errorf("%q is not host:port", address)
+	}
+	return nil
+}
+
+func (c *MQTTConfig) check(problem problemFunc) {
+	u, err := url.Parse(c.Broker)
+	switch {
+	case c.Broker == "":
+		problem("mqtt.broker", "is missing; name one, such as tcp://127.0.0.1:1883")
+	case err != nil || !slices.Contains([]string{"tcp", "tls"}, u.Scheme) || u.Hostname() == "" || u.Port() == "":
+		problem("mqtt.broker", "%q is not a broker's address; use tcp://host:port or tls://host:port", c.Broker)
+	case u.User != nil:
+		problem("mqtt.broker", "holds credentials; use username and password_file, so that they are not shown")
+	case u.Scheme == "tcp" && c.TLS != nil:
+		problem("mqtt.tls", "is set but broker is not tls://; change the broker to tls://%s", u.Host)
+	}
+	if c.TLS != nil && (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
+		problem("mqtt.tls", "a client certificate needs both cert_file and key_file")
+	}
+	if c.PasswordFile != "" && c.Username == "" {
+		problem("mqtt.password_file", "is set without username")
+	}
+	if c.MaxPayload < 1<<10 || c.MaxPayload > 64<<20 {
+		problem("mqtt.max_payload", "is %v; it must lie between 1KiB and 64MiB", c.MaxPayload)
+	}
+}
+
+func (c *APIConfig) check(problem problemFunc) {
+	if err := checkHostPort(c.Listen); err != nil {
+		problem("api.listen", "%v", err)
+		return
+	}
+	if c.loopback() {
+		return
+	}
+	if !c.AllowRemote {
+		problem("api.listen", "%s is not a loopback address and the interface has no authentication; use 127.0.0.1, or set api.allow_remote: true", c.Listen)
+	}
+	if c.Pprof {
+		problem("api.pprof", "is only served on a loopback address, and api.listen is %s", c.Listen)
+	}
+}
+
+// loopback reports whether only this machine can reach the interface.
+func (c *APIConfig) loopback() bool {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}
+
+func (m *MachineConfig) check(problem problemFunc, path string) {
+	checkName(problem, path+".name", m.Name)
+	checkName(problem, path+".class", m.Class)
+	if m.Window < 0 {
+		problem(path+".window", "is %v; it must be positive", m.Window)
+	}
+	if m.Baseline < 0 || (m.Baseline > 0 && m.Baseline < minBaseline) {
+		problem(path+".baseline", "is %d; fewer than %d windows say nothing about what is normal", m.Baseline, minBaseline)
+	}
+	if m.StaleAfter < 0 {
+		problem(path+".stale_after", "is %v; it must be positive", m.StaleAfter)
+	}
+	if len(m.Channels) == 0 {
+		problem(path+".channels", "lists no channel; list at least one")
+	}
+	seen := map[string]int{}
+	for j := range m.Channels {
+		chPath := fmt.Sprintf("%s.channels[%d]", path, j)
+		name := m.Channels[j].Name
+		if first, ok := seen[name]; ok && name != "" {
+			problem(chPath+".name", "%q is already the name of channels[%d]; names must be unique on a machine", name, first)
+		} else {
+			seen[name] = j
+		}
+		m.Channels[j].check(problem, chPath)
+	}
+}
+
+// minBaseline is the least number of windows a baseline is learned from.
+const minBaseline = 10
+
+func (ch *ChannelConfig) check(problem problemFunc, path string) {
+	checkName(problem, path+".name", ch.Name)
+	if strings.Contains(ch.Name, ".") {
+		problem(path+".name", "%q contains a '.', which separates channel and feature; use '-' or '_'", ch.Name)
+	}
+	switch {
+	case ch.Topic == "":
+		problem(path+".topic", "is missing; name the MQTT topic the sensor publishes to")
+	case strings.ContainsAny(ch.Topic, "+#\x00"):
+		problem(path+".topic", "%q contains a wildcard; one channel reads one topic", ch.Topic)
+	}
+	if _, err := sensors.ParseUnit(ch.Unit); err != nil {
+		problem(path+".unit", "%v", err)
+	}
+	ch.checkFormat(problem, path)
+	for _, f := range []struct {
+		key   string
+		value float64
+	}{{"scale", ch.Scale}, {"offset", ch.Offset}, {"rate_hz", ch.RateHz}} {
+		if math.IsNaN(f.value) || math.IsInf(f.value, 0) {
+			problem(path+"."+f.key, "is %v; it must be a finite number", f.value)
+		}
+	}
+}
+
+// checkFormat checks what each format needs and what it cannot have.
+func (ch *ChannelConfig) checkFormat(problem problemFunc, path string) {
+	burst := false
+	switch ch.Format {
+	case FormatScalar, FormatJSON:
+	case FormatJSONArray, FormatInt16, FormatFloat32:
+		burst = true
+	case "":
+		problem(path+".format", "is missing; use scalar, json, json_array, int16 or float32")
+		return
+	default:
+		problem(path+".format", "%q is not a format; use scalar, json, json_array, int16 or float32", ch.Format)
+		return
+	}
+	switch {
+	case burst && !(ch.RateHz > 0):
+		problem(path+".rate_hz", "is missing; a burst of format %s needs its sampling rate", ch.Format)
+	case !burst && ch.RateHz != 0:
+		problem(path+".rate_hz", "has no meaning for format %s, which is one value a message", ch.Format)
+	}
+	isJSON := ch.Format == FormatJSON || ch.Format == FormatJSONArray
+	switch {
+	case ch.Format == FormatJSON && ch.Path == "":
+		problem(path+".path", "is missing; format json needs the path to the value, such as data.temperature")
+	case !isJSON && ch.Path != "":
+		problem(path+".path", "has no meaning for format %s; use json or json_array", ch.Format)
+	}
+	switch {
+	case !isJSON && ch.TimePath != "":
+		problem(path+".time_path", "has no meaning for format %s; use json or json_array", ch.Format)
+	case ch.TimePath == "" && ch.TimeFormat != "":
+		problem(path+".time_format", "is set without time_path")
+	case ch.TimeFormat != "" && !slices.Contains([]string{"s", "ms", "iso"}, ch.TimeFormat):
+		problem(path+".time_format", "%q is not a time format; use s, ms or iso", ch.TimeFormat)
+	}
+}
