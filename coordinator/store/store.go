@@ -66,4 +66,3 @@ const (
 	MaxRecordBytes = 1 << 20
 	BlobChunkBytes = 512 << 10 // blobs are stored in pieces of this size
 )
-
