@@ -204,3 +204,17 @@ func (t *Tracker) Restore(s State) error {
 	t.st = s
 	return nil
 }
+
+// Rescale multiplies everything measured in scores by factor, when another model
+// scores the machine from now on: factor is the new raw score of the newest
+// window over its old one. It is limited to a thousandfold either way; one that
+// is not positive and finite is ignored.
+func (t *Tracker) Rescale(factor float64) {
+	if !(factor > 0) || math.IsInf(factor, 0) {
+		return
+	}
+	factor = min(max(factor, 1e-3), 1e3)
+	t.st.Peak *= factor
+	t.st.Level *= factor
+	t.st.Smooth *= factor
+}
