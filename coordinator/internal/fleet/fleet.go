@@ -72,6 +72,7 @@ type Round struct {
 	Attempt      uint32             `json:"attempt"`
 	State        string             `json:"state"` // "open", "committed", "abandoned"
 	Started      time.Time          `json:"started"`
+	Deadline     time.Time          `json:"deadline,omitzero"` // when an open round ends at the latest
 	Ended        time.Time          `json:"ended,omitzero"`
 	Participants []Participant      `json:"participants"`
 	BytesIn      uint64             `json:"bytes_in"`  // updates received
