@@ -7,8 +7,11 @@
 package fedavg
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 )
 
 // DType is the element type of a Vector.
@@ -59,6 +62,43 @@ func (l Layout) Size() int {
 	return n
 }
 
+// bytes is how much memory the elements take.
+func (l Layout) bytes() int64 {
+	n := int64(0)
+	for _, s := range l {
+		if s.DType == Float64 {
+			n += 8 * int64(s.Len)
+		} else {
+			n += 4 * int64(s.Len)
+		}
+	}
+	return n
+}
+
+// Validate reports why l cannot be the layout of a model: no vectors, a name
+// that is empty or repeated, an unknown element type, a length below 1, or more
+// elements than an int counts.
+func (l Layout) Validate() error {
+	if len(l) == 0 {
+		return errors.New("check layout: it has no vectors")
+	}
+	names, size := map[string]bool{}, int64(0)
+	for i, s := range l {
+		switch size += int64(s.Len); {
+		case s.Name == "":
+			return fmt.Errorf("check layout: vector %d has no name", i)
+		case names[s.Name]:
+			return fmt.Errorf("check layout: name %q is used twice", s.Name)
+		case s.DType != Float32 && s.DType != Float64:
+			return fmt.Errorf("check layout: vector %q has unknown element type %d", s.Name, s.DType)
+		case s.Len < 1 || size > math.MaxInt/16:
+			return fmt.Errorf("check layout: vector %q has length %d", s.Name, s.Len)
+		}
+		names[s.Name] = true
+	}
+	return nil
+}
+
 // New allocates zeroed vectors of layout l.
 func (l Layout) New() []Vector {
 	vs := make([]Vector, len(l))
@@ -98,7 +138,7 @@ type ShapeError struct {
 }
 
 func (e *ShapeError) Error() string {
-	return fmt.Sprintf("update does not fit the job's layout: %s: got %d, want %d", e.Vector, e.Got, e.Want)
+	return fmt.Sprintf("vectors do not fit the job's layout: %s: got %d, want %d", e.Vector, e.Got, e.Want)
 }
 
 // Update is what one agent sends in one round.
@@ -125,12 +165,17 @@ func (u *Update) Verify(layout Layout) error {
 	if !(u.Weight > 0) || math.IsInf(u.Weight, 0) {
 		return &ValueError{Vector: "weight", Value: u.Weight}
 	}
-	for name, x := range u.Metrics {
-		if math.IsNaN(x) || math.IsInf(x, 0) {
+	return checkFinite(u.Metrics, u.Vectors)
+}
+
+// checkFinite reports the first metric or element that is NaN or infinite.
+func checkFinite(metrics map[string]float64, vectors []Vector) error {
+	for _, name := range slices.Sorted(maps.Keys(metrics)) {
+		if x := metrics[name]; math.IsNaN(x) || math.IsInf(x, 0) {
 			return &ValueError{Vector: "metric " + name, Value: x}
 		}
 	}
-	for _, v := range u.Vectors {
+	for _, v := range vectors {
 		for i, x := range v.F32 {
 			if math.Float32bits(x)&0x7f800000 == 0x7f800000 {
 				return &ValueError{Vector: v.Name, Index: i, Value: float64(x)}
@@ -153,5 +198,5 @@ type ValueError struct {
 }
 
 func (e *ValueError) Error() string {
-	return fmt.Sprintf("update holds an unusable number: %s[%d] = %v", e.Vector, e.Index, e.Value)
+	return fmt.Sprintf("unusable number: %s[%d] = %v", e.Vector, e.Index, e.Value)
 }

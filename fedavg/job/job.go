@@ -74,7 +74,7 @@ type AlarmSpec struct {
 	OnDelay int `yaml:"on_delay" json:"on_delay"`
 	// Clear: an alarm ends when the score falls below the threshold, or, since a
 	// machine may keep an offset after a fault, below Clear times the alarm's
-	// peak. 0 ≤ Clear < 1; default 0.3.
+	// peak. 0 < Clear < 1; default 0.3.
 	Clear float64 `yaml:"clear" json:"clear"`
 }
 

@@ -5,7 +5,18 @@ type Spec struct {
 	Kind        string           `yaml:"kind" json:"kind"` // "gaussian" or "autoencoder"
 	Gaussian    *GaussianSpec    `yaml:"gaussian,omitempty" json:"gaussian,omitempty"`
 	Autoencoder *AutoencoderSpec `yaml:"autoencoder,omitempty" json:"autoencoder,omitempty"`
+
+	// Overlap is how many consecutive rows share samples because windows overlap;
+	// 0 and 1 mean none. It is not a setting: job.Spec.Family derives it from
+	// Window and Hop. The wander of a feature is judged in its light.
+	Overlap int `yaml:"-" json:"-"`
 }
+
+// The model kinds.
+const (
+	KindGaussian    = "gaussian"
+	KindAutoencoder = "autoencoder"
+)
 
 // GaussianSpec sets up the Mahalanobis detector learned from sums.
 type GaussianSpec struct {
@@ -14,6 +25,9 @@ type GaussianSpec struct {
 	// MaxWander leaves out features whose healthy 30-row block means wander more
 	// than so many standard errors, as the fleet's geometric mean. Default 5.
 	MaxWander float64 `yaml:"max_wander" json:"max_wander"`
+	// PriorRows n₀ is how many rows of its own a machine needs for its own
+	// covariance to count as much as the fleet's: their blend is n/(n+n₀). Default 200.
+	PriorRows float64 `yaml:"prior_rows" json:"prior_rows"`
 }
 
 // AutoencoderSpec sets up the dense autoencoder learned by gradient.
