@@ -1,0 +1,291 @@
+package samples
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"os"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/millwright-iot/millwright/agent/internal/durable"
+)
+
+// The file: bucket "vectors" → bucket "<machine>\x00<feature digest>" → buckets
+// "baseline" and "recent" → big-endian sequence → checksum, time, numbers
+// (little-endian). Bucket "meta" → "lifetime_bytes".
+var (
+	vectorsBucket = []byte("vectors")
+	metaBucket    = []byte("meta")
+	lifetimeKey   = []byte("lifetime_bytes")
+	kindBucket    = [...][]byte{Baseline: []byte("baseline"), Recent: []byte("recent")}
+)
+
+const pageBytes = 4096
+
+func (k Key) bucket() []byte { return []byte(k.Machine + "\x00" + k.Features) }
+
+// reopen opens the file, at most once in FlushEvery. Called with disk held.
+func (s *Store) reopen() error {
+	if now := time.Now(); now.Before(s.retryOpen) {
+		return fmt.Errorf("open sample store %q: next attempt at %s", s.path, s.retryOpen.UTC().Format(time.TimeOnly))
+	} else {
+		s.retryOpen = now.Add(FlushEvery)
+	}
+	db, aside, err := durable.OpenBolt(s.path, s.opts.MaxBytes)
+	if aside != "" {
+		s.log.Error("sample store was damaged; it was put aside and a fresh one begun", "kept_as", aside)
+		s.mu.Lock()
+		s.stats.Quarantined++
+		s.mu.Unlock()
+	}
+	if err != nil {
+		return err
+	}
+	s.db = db
+	// bbolt counts its free pages at the end of a transaction that writes.
+	if err := db.Update(func(*bolt.Tx) error { return nil }); err != nil {
+		s.log.Warn("sample store cannot be written yet", "error", err)
+	}
+	_ = db.View(func(tx *bolt.Tx) error {
+		if b := tx.Bucket(metaBucket); b != nil {
+			if v := b.Get(lifetimeKey); len(v) == 8 {
+				s.base = int64(binary.BigEndian.Uint64(v))
+			}
+		}
+		return nil
+	})
+	s.note(0)
+	return nil
+}
+
+// abandon puts the file of a damaged database aside. The database stays open: a
+// panic may have left it locked, and closing would wait for that for ever. Its
+// descriptor goes with the process; damage is rare enough. Called with disk held.
+func (s *Store) abandon() {
+	s.db, s.retryOpen = nil, time.Time{}
+	aside, err := durable.Quarantine(s.path)
+	if err != nil {
+		s.log.Error("damaged sample store cannot be put aside", "error", err)
+		return
+	}
+	s.log.Error("sample store was damaged; it was put aside and a fresh one begun", "kept_as", aside)
+	s.mu.Lock()
+	s.stats.Quarantined++
+	s.mu.Unlock()
+}
+
+// write commits a batch in one transaction.
+func (s *Store) write(batch []pendingRow) (err error) {
+	defer durable.PanicOnFault()()
+	defer durable.Recover(s.path, &err)
+	full, stored := 0, 0
+	err = s.db.Update(func(tx *bolt.Tx) error {
+		full, stored = 0, 0
+		vectors, err := tx.CreateBucketIfNotExists(vectorsBucket)
+		if err != nil {
+			return err
+		}
+		room := s.room(tx)
+		for _, p := range batch {
+			ok, err := s.put(vectors, p, room < rowBytes(len(p.row.Vector)))
+			switch {
+			case err != nil:
+				return err
+			case ok:
+				stored++
+				room -= rowBytes(len(p.row.Vector))
+			default:
+				full++
+			}
+		}
+		meta, err := tx.CreateBucketIfNotExists(metaBucket)
+		if err != nil {
+			return err
+		}
+		return meta.Put(lifetimeKey, binary.BigEndian.AppendUint64(nil, uint64(s.lifetime())))
+	})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.stats.Stored += int64(stored)
+	s.stats.Dropped["store_full"] += int64(full)
+	s.mu.Unlock()
+	s.note(full)
+	return nil
+}
+
+// room is how many bytes of rows the file still takes. A file grows by doubling,
+// so its content must stay below half of the bound.
+func (s *Store) room(tx *bolt.Tx) int64 {
+	stats := s.db.Stats()
+	used := tx.Size() - int64(stats.FreePageN+stats.PendingPageN)*pageBytes
+	return s.opts.MaxBytes/2 - used
+}
+
+// rowBytes is what a row of n numbers takes in the file, its share of the tree included.
+func rowBytes(n int) int64 { return int64(n)*8 + 64 }
+
+// put appends a row. In a full file a recent row takes the place of the oldest of
+// its key; a row without such a place is refused.
+func (s *Store) put(vectors *bolt.Bucket, p pendingRow, full bool) (bool, error) {
+	machine, err := vectors.CreateBucketIfNotExists(p.key.bucket())
+	if err != nil {
+		return false, err
+	}
+	b, err := machine.CreateBucketIfNotExists(kindBucket[p.kind])
+	if err != nil {
+		return false, err
+	}
+	if full {
+		oldest, _ := b.Cursor().First()
+		if p.kind == Baseline || oldest == nil {
+			return false, nil
+		}
+		if err := b.Delete(oldest); err != nil {
+			return false, err
+		}
+	}
+	b.FillPercent = 0.9 // rows are appended
+	seq, err := b.NextSequence()
+	if err != nil {
+		return false, err
+	}
+	if err := b.Put(binary.BigEndian.AppendUint64(nil, seq), encode(p.row)); err != nil {
+		return false, err
+	}
+	if limit := uint64(s.opts.MaxRecent); p.kind == Recent && seq > limit {
+		return true, b.Delete(binary.BigEndian.AppendUint64(nil, seq-limit))
+	}
+	return true, nil
+}
+
+// lifetime is the bytes written to the file since it was made, up to the newest commit.
+func (s *Store) lifetime() int64 {
+	stats := s.db.Stats()
+	return s.base + stats.TxStats.GetPageAlloc()
+}
+
+// note refreshes the numbers that come from the file.
+func (s *Store) note(full int) {
+	lifetime, size := s.lifetime(), int64(0)
+	if info, err := os.Stat(s.path); err == nil {
+		size = info.Size()
+	}
+	s.mu.Lock()
+	s.stats.LifetimeBytes, s.stats.FileBytes = lifetime, size
+	s.mu.Unlock()
+	if full > 0 {
+		s.log.Warn("sample store is full; raise store.max_size or lower store.max_samples", "dropped", full, "file_bytes", size)
+	}
+}
+
+// Rows returns the vectors of one kind, oldest first, those in memory included.
+func (s *Store) Rows(key Key, kind Kind) (rows []Row, err error) {
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	if s.db != nil {
+		rows, err = s.read(key, kind)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.pending {
+		if p.key == key && p.kind == kind {
+			rows = append(rows, Row{At: p.row.At, Vector: append([]float64(nil), p.row.Vector...)})
+		}
+	}
+	return rows, err
+}
+
+func (s *Store) read(key Key, kind Kind) (rows []Row, err error) {
+	defer durable.PanicOnFault()()
+	defer durable.Recover(s.path, &err)
+	damaged := int64(0)
+	err = s.db.View(func(tx *bolt.Tx) error {
+		b := tx.Bucket(vectorsBucket)
+		for _, name := range [][]byte{key.bucket(), kindBucket[kind]} {
+			if b == nil {
+				return nil
+			}
+			b = b.Bucket(name)
+		}
+		if b == nil {
+			return nil
+		}
+		return b.ForEach(func(_, v []byte) error {
+			if row, ok := decode(v); ok {
+				rows = append(rows, row)
+			} else {
+				damaged++
+			}
+			return nil
+		})
+	})
+	s.mu.Lock()
+	s.stats.Dropped["damaged"] += damaged
+	s.mu.Unlock()
+	return rows, err
+}
+
+// Keep deletes the vectors of every other key.
+func (s *Store) Keep(keys []Key) (err error) {
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	if s.db == nil {
+		return nil
+	}
+	keep := map[string]bool{}
+	for _, k := range keys {
+		keep[string(k.bucket())] = true
+	}
+	defer durable.PanicOnFault()()
+	defer durable.Recover(s.path, &err)
+	return s.db.Update(func(tx *bolt.Tx) error {
+		vectors := tx.Bucket(vectorsBucket)
+		if vectors == nil {
+			return nil
+		}
+		var drop [][]byte
+		err := vectors.ForEachBucket(func(name []byte) error {
+			if !keep[string(name)] {
+				drop = append(drop, append([]byte(nil), name...))
+			}
+			return nil
+		})
+		for _, name := range drop {
+			if err == nil {
+				err = vectors.DeleteBucket(name)
+			}
+		}
+		return err
+	})
+}
+
+func encode(r Row) []byte {
+	b := make([]byte, 12, 12+8*len(r.Vector))
+	binary.LittleEndian.PutUint64(b[4:], uint64(r.At.UnixNano()))
+	for _, x := range r.Vector {
+		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(x))
+	}
+	binary.LittleEndian.PutUint32(b, crc32.ChecksumIEEE(b[4:]))
+	return b
+}
+
+// decode reads a row; false when its checksum is wrong or a number is not finite.
+func decode(b []byte) (Row, bool) {
+	if len(b) < 12 || len(b)%8 != 4 || crc32.ChecksumIEEE(b[4:]) != binary.LittleEndian.Uint32(b) {
+		return Row{}, false
+	}
+	r := Row{At: time.Unix(0, int64(binary.LittleEndian.Uint64(b[4:]))).UTC(), Vector: make([]float64, (len(b)-12)/8)}
+	for i := range r.Vector {
+		x := math.Float64frombits(binary.LittleEndian.Uint64(b[12+8*i:]))
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			return Row{}, false
+		}
+		r.Vector[i] = x
+	}
+	return r, true
+}
