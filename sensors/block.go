@@ -36,6 +36,7 @@ const (
 	QualityGap                             // samples were lost just before this block
 	QualityClipped                         // at least one sample sits at the converter's limit
 	QualityRetained                        // delivered from a broker's memory, of unknown age
+	QualityZoneAssumed                     // the payload's time names no zone: it was taken as UTC
 )
 
 // Duration is the time the block spans: the number of samples over the rate,

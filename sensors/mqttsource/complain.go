@@ -1,0 +1,71 @@
+package mqttsource
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// complaintPause is the least time between two lines about one cause.
+const complaintPause = time.Minute
+
+// complaints writes at most one line a minute for each cause, saying how many
+// it kept to itself.
+type complaints struct {
+	log *slog.Logger
+
+	mu     sync.Mutex
+	causes map[string]*cause // a handful: the keys are constants
+}
+
+type cause struct {
+	last  time.Time
+	quiet int64 // not written since last
+}
+
+func newComplaints(log *slog.Logger) *complaints {
+	return &complaints{log: log, causes: map[string]*cause{}}
+}
+
+// due reports whether a line about key may be written now, and how many were
+// not since the last one.
+func (c *complaints) due(key string) (quiet int64, due bool) {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.causes[key]
+	if k == nil {
+		k = &cause{}
+		c.causes[key] = k
+	}
+	if !k.last.IsZero() && now.Sub(k.last) < complaintPause {
+		k.quiet++
+		return 0, false
+	}
+	quiet, k.last, k.quiet = k.quiet, now, 0
+	return quiet, true
+}
+
+// dropped complains about a message or a channel of it.
+func (c *complaints) dropped(reason Reason, topic string, channel *Channel, err error) {
+	quiet, due := c.due("drop " + string(reason))
+	if !due {
+		return
+	}
+	attrs := []any{"reason", string(reason), "topic", topic}
+	if channel != nil {
+		attrs = append(attrs, "machine", channel.Machine, "channel", channel.Channel)
+	}
+	if err != nil {
+		attrs = append(attrs, "cause", err.Error())
+	}
+	c.log.Warn("message dropped", append(attrs, "more_since_last_line", quiet)...)
+}
+
+// badTime complains about a time that was replaced; the samples are kept.
+func (c *complaints) badTime(kind, topic string, channel *Channel, err error) {
+	if quiet, due := c.due("time " + kind); due {
+		c.log.Warn("payload time replaced by arrival time", "topic", topic, "machine", channel.Machine,
+			"channel", channel.Channel, "cause", err.Error(), "more_since_last_line", quiet)
+	}
+}

@@ -1,0 +1,199 @@
+package mqttsource
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// conn stands between the MQTT client and the socket, for three reasons.
+//
+// The client allocates whatever length a packet announces, up to 256 MB, before
+// it looks at it. conn reads the headers along and skips a PUBLISH whose
+// payload is over the limit, acknowledging it so that the broker does not send
+// it again.
+//
+// The client reads a packet in four small reads and writes each acknowledgement
+// by itself. conn buffers both ways; acknowledgements made while a write is
+// under way leave together in the next one.
+//
+// The client's write timeout does not cover acknowledgements. Here every write
+// has a deadline.
+type conn struct {
+	net.Conn
+	maxPayload int
+	timeout    time.Duration
+	tooLarge   func(topic string, payloadBytes int)
+
+	in      *bufio.Reader
+	pending int // bytes of the current packet still to hand on
+
+	mu     sync.Mutex
+	out    []byte
+	err    error // why writing ended
+	wake   chan struct{}
+	closed chan struct{} // writing is over and the socket closed
+}
+
+// newConn wraps c and starts the goroutine that writes; it ends with Close.
+func newConn(c net.Conn, maxPayload int, timeout time.Duration, tooLarge func(string, int)) *conn {
+	w := &conn{
+		Conn: c, maxPayload: maxPayload, timeout: timeout, tooLarge: tooLarge,
+		in:   bufio.NewReaderSize(c, 32<<10),
+		wake: make(chan struct{}, 1), closed: make(chan struct{}),
+	}
+	go w.writeOut()
+	return w
+}
+
+// Read hands on bytes of packets that are within the limit. It ends at the end
+// of a packet, so that the next header is always seen.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.pending == 0 {
+		if err := c.nextPacket(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := c.in.Read(p[:min(len(p), c.pending)])
+	c.pending -= n
+	return n, err
+}
+
+// nextPacket looks at headers until one announces a packet to hand on, and
+// leaves it unread. Fixed header: MQTT 3.1.1, section 2.2; PUBLISH: 3.3.
+func (c *conn) nextPacket() error {
+	const publish = 3
+	for {
+		header, remaining, err := c.peekHeader()
+		if err != nil {
+			return err
+		}
+		first, _ := c.in.Peek(1)
+		if remaining <= c.maxPayload {
+			c.pending = header + remaining
+			return nil
+		}
+		if first[0]>>4 != publish {
+			return fmt.Errorf("packet of type %d announces %d bytes: broken stream", first[0]>>4, remaining)
+		}
+		head, err := c.in.Peek(header + 2)
+		if err != nil {
+			return err
+		}
+		qos := first[0] >> 1 & 3
+		topicLen := int(binary.BigEndian.Uint16(head[header:]))
+		envelope := 2 + topicLen
+		if qos > 0 {
+			envelope += 2
+		}
+		if remaining-envelope <= c.maxPayload {
+			c.pending = header + remaining
+			return nil
+		}
+		if err := c.skip(header, envelope, remaining, topicLen, qos); err != nil {
+			return err
+		}
+	}
+}
+
+// peekHeader returns the length of the fixed header and of what follows it.
+func (c *conn) peekHeader() (header, remaining int, err error) {
+	for i := 1; i <= 4; i++ {
+		b, err := c.in.Peek(i + 1)
+		if err != nil {
+			if err == io.EOF && len(b) > 0 {
+				err = io.ErrUnexpectedEOF
+			}
+			return 0, 0, err
+		}
+		remaining |= int(b[i]&0x7f) << (7 * (i - 1))
+		if b[i]&0x80 == 0 {
+			return i + 1, remaining, nil
+		}
+	}
+	return 0, 0, fmt.Errorf("packet length has more than four bytes: broken stream")
+}
+
+// skip reads a PUBLISH past its payload without keeping it, and acknowledges it.
+func (c *conn) skip(header, envelope, remaining, topicLen int, qos byte) error {
+	head := make([]byte, header+envelope)
+	if _, err := io.ReadFull(c.in, head); err != nil {
+		return err
+	}
+	if _, err := io.CopyN(io.Discard, c.in, int64(remaining-envelope)); err != nil {
+		return err
+	}
+	c.tooLarge(string(head[header+2:header+2+topicLen]), remaining-envelope)
+	if qos == 1 {
+		_, err := c.Write([]byte{0x40, 2, head[len(head)-2], head[len(head)-1]}) // PUBACK
+		return err
+	}
+	return nil
+}
+
+// Write queues p for the writing goroutine; it reports an earlier write's error.
+func (c *conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	if c.err != nil {
+		defer c.mu.Unlock()
+		return 0, c.err
+	}
+	c.out = append(c.out, p...)
+	c.mu.Unlock()
+	c.signal()
+	return len(p), nil
+}
+
+func (c *conn) signal() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Close sends what is queued, giving the peer a moment to take it, and closes
+// the socket. It may be called by several goroutines, and again.
+func (c *conn) Close() error {
+	c.mu.Lock()
+	if c.err == nil {
+		c.err = net.ErrClosed
+	}
+	c.mu.Unlock()
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(min(c.timeout, 250*time.Millisecond)))
+	c.signal()
+	<-c.closed
+	return nil
+}
+
+// writeOut writes what is queued until Close or an error.
+func (c *conn) writeOut() {
+	defer close(c.closed)
+	defer c.Conn.Close()
+	var batch []byte
+	for range c.wake {
+		c.mu.Lock()
+		batch, c.out = c.out, batch[:0]
+		ending := c.err != nil
+		c.mu.Unlock()
+		if len(batch) > 0 {
+			if !ending {
+				_ = c.Conn.SetWriteDeadline(time.Now().Add(c.timeout))
+			}
+			if _, err := c.Conn.Write(batch); err != nil {
+				c.mu.Lock()
+				if c.err == nil {
+					c.err = err
+				}
+				c.mu.Unlock()
+				return
+			}
+		}
+		if ending {
+			return
+		}
+	}
+}

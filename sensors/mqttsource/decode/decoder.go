@@ -1,0 +1,366 @@
+package decode
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+	"unsafe"
+
+	"github.com/millwright-iot/millwright/sensors"
+)
+
+// Reason is why a payload, or one channel of it, was not decoded.
+type Reason string
+
+// The reasons of an [Error].
+const (
+	Malformed Reason = "malformed"  // not in the declared format at all
+	Absent    Reason = "absent"     // the path leads nowhere in this document
+	NotNumber Reason = "not_number" // what is there is no number
+	NotFinite Reason = "not_finite" // NaN, infinite or beyond a double
+)
+
+// Error is a payload, or a part of it, that cannot be used. Text names the
+// cause and the mend, not the topic, which the caller knows.
+type Error struct {
+	Reason Reason
+	Text   string
+}
+
+func (e *Error) Error() string { return e.Text }
+
+// Reading is what one payload says about one channel.
+type Reading struct {
+	// Samples are scaled and offset, in the unit the sensor speaks; finite,
+	// owned by the receiver. Nil when Err is set.
+	Samples []float64
+	// RateHz is the sampling rate, zero for a single number.
+	RateHz float64
+	// Time is that of Samples[0], in UTC. Zero when the payload tells none.
+	Time time.Time
+	// Quality carries sensors.QualityClipped (an int16 at its limit) and
+	// sensors.QualityZoneAssumed.
+	Quality sensors.Quality
+	// Lost is the number of samples refused with Err, as far as it is known.
+	Lost int
+	// Err is an *Error, nil if Samples are good.
+	Err error
+	// TimeErr says why a declared time could not be read; Samples are good.
+	TimeErr error
+}
+
+// Decoder reads the channels of one topic. It keeps scratch memory, so it must
+// not be used by two goroutines at once.
+type Decoder struct {
+	channels []channel
+	root     *node // nil when no channel needs a document
+	scan     scanner
+	slab     []float64
+}
+
+// channel is a Spec made ready.
+type channel struct {
+	Spec
+	value, time, rate int // slots, -1 for none
+	absent, timeless  error
+}
+
+// New makes a Decoder for the channels of one topic. The error joins every
+// problem of every spec.
+func New(specs ...Spec) (*Decoder, error) {
+	d := &Decoder{channels: make([]channel, len(specs))}
+	var errs []error
+	for i, s := range specs {
+		if err := s.Validate(); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if s.Scale == 0 {
+			s.Scale = 1
+		}
+		c := channel{Spec: s, value: -1, time: -1, rate: -1}
+		if s.Format == JSON || s.Format == JSONArray {
+			c.value = d.slot(s.Path)
+			c.absent = &Error{Absent, fmt.Sprintf("payload has nothing at path %q; check the path against a payload", s.Path)}
+		}
+		if s.TimePath != "" {
+			c.time = d.slot(s.TimePath)
+			c.timeless = fmt.Errorf("payload has no time at path %q; check time_path against a payload", s.TimePath)
+		}
+		if s.RatePath != "" {
+			c.rate = d.slot(s.RatePath)
+		}
+		d.channels[i] = c
+	}
+	return d, errors.Join(errs...)
+}
+
+// slot returns where the value at path is noted, the same for equal paths.
+func (d *Decoder) slot(path string) int {
+	if d.root == nil {
+		d.root = newNode("")
+	}
+	n := d.root
+	keys, _ := splitPath(path) // validated before
+	for _, k := range keys {
+		n = n.child(k)
+	}
+	if n.slot < 0 {
+		n.slot = len(d.scan.spans)
+		d.scan.spans = append(d.scan.spans, span{})
+	}
+	return n.slot
+}
+
+// Decode appends one Reading for each spec, in the order given to New, to dst.
+// payload is only read, and not kept.
+func (d *Decoder) Decode(dst []Reading, payload []byte) []Reading {
+	var broken error
+	if d.root != nil {
+		clear(d.scan.spans)
+		d.scan.data, d.scan.pos = payload, 0
+		broken = d.scan.document(d.root)
+	}
+	for i := range d.channels {
+		c := &d.channels[i]
+		var r Reading
+		switch c.Format {
+		case Scalar:
+			d.scalar(&r, c, payload)
+		case Int16, Float32:
+			d.burst(&r, c, payload)
+		default:
+			if broken != nil {
+				r.Err = broken
+			} else {
+				d.field(&r, c)
+			}
+		}
+		if r.Err != nil {
+			r.Samples = nil
+		}
+		dst = append(dst, r)
+	}
+	d.scan.data = nil
+	return dst
+}
+
+// samples hands out memory for n samples. Single ones are cut from a common
+// piece, so that a stream of scalars costs one allocation in 256.
+func (d *Decoder) samples(n int) []float64 {
+	const piece = 256
+	if n > piece/4 {
+		return make([]float64, 0, n)
+	}
+	if cap(d.slab)-len(d.slab) < n {
+		d.slab = make([]float64, 0, piece)
+	}
+	from := len(d.slab)
+	d.slab = d.slab[:from+n]
+	return d.slab[from : from : from+n]
+}
+
+// one sets a single sample.
+func (d *Decoder) one(r *Reading, c *channel, x float64) {
+	x = x*c.Scale + c.Offset
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		r.Err, r.Lost = notFinite(x), 1
+		return
+	}
+	r.Samples = append(d.samples(1), x)
+}
+
+func notFinite(x float64) error {
+	return &Error{NotFinite, fmt.Sprintf("payload holds %v where a number is expected; look at the sensor or its gateway", x)}
+}
+
+func (d *Decoder) scalar(r *Reading, c *channel, payload []byte) {
+	x, err := number(trim(payload))
+	if err != nil {
+		r.Err, r.Lost = err, 1
+		return
+	}
+	d.one(r, c, x)
+}
+
+func (d *Decoder) field(r *Reading, c *channel) {
+	v := d.scan.spans[c.value]
+	if v.kind == 0 || v.kind == 'n' {
+		r.Err = c.absent
+		return
+	}
+	raw := d.scan.data[v.start:v.end]
+	if c.Format == JSON {
+		x, err := number(raw)
+		if err != nil {
+			r.Err, r.Lost = err, 1
+			return
+		}
+		d.one(r, c, x)
+	} else {
+		d.array(r, c, raw, v.kind)
+	}
+	if r.Err == nil && c.time >= 0 {
+		d.readTime(r, c)
+	}
+}
+
+func (d *Decoder) readTime(r *Reading, c *channel) {
+	v := d.scan.spans[c.time]
+	if v.kind == 0 || v.kind == 'n' {
+		r.TimeErr = c.timeless
+		return
+	}
+	raw := d.scan.data[v.start:v.end]
+	if v.kind == '"' {
+		raw = raw[1 : len(raw)-1]
+	}
+	t, assumed, err := ParseTime(asString(raw), c.TimeFormat)
+	if err != nil {
+		r.TimeErr = err
+		return
+	}
+	r.Time = t
+	if assumed {
+		r.Quality |= sensors.QualityZoneAssumed
+	}
+}
+
+// array reads the numbers of a JSON array that the scanner found well-formed.
+func (d *Decoder) array(r *Reading, c *channel, raw []byte, kind byte) {
+	if kind != '[' {
+		r.Err = &Error{NotNumber, fmt.Sprintf("value at path %q is not an array; use format json for a single number", c.Path)}
+		return
+	}
+	r.RateHz = c.RateHz
+	if c.rate >= 0 {
+		if v := d.scan.spans[c.rate]; v.kind != 0 {
+			x, err := number(d.scan.data[v.start:v.end])
+			if err != nil || !(x > 0) || math.IsInf(x, 0) {
+				r.Err = &Error{NotNumber, fmt.Sprintf("sampling rate at path %q is not a positive number", c.RatePath)}
+				return
+			}
+			r.RateHz = x
+		}
+	}
+	n := 1
+	for _, b := range raw {
+		if b == ',' {
+			n++
+		}
+	}
+	out := d.samples(n)
+	for raw = trim(raw[1 : len(raw)-1]); len(raw) > 0; {
+		end := 0
+		for end < len(raw) && raw[end] != ',' {
+			end++
+		}
+		x, err := number(trim(raw[:end]))
+		if err == nil {
+			x = x*c.Scale + c.Offset
+			if math.IsNaN(x) || math.IsInf(x, 0) {
+				err = notFinite(x)
+			}
+		}
+		if err != nil {
+			r.Err, r.Lost = err, n
+			return
+		}
+		out = append(out, x)
+		if end == len(raw) {
+			break
+		}
+		raw = raw[end+1:]
+	}
+	switch {
+	case len(out) == 0:
+		r.Err = &Error{Absent, fmt.Sprintf("array at path %q is empty", c.Path)}
+	case r.RateHz == 0:
+		r.Err, r.Lost = &Error{Absent, fmt.Sprintf("payload has no sampling rate at path %q; set rate_hz", c.RatePath)}, len(out)
+	}
+	r.Samples = out
+}
+
+// burst reads a binary run of samples.
+func (d *Decoder) burst(r *Reading, c *channel, payload []byte) {
+	if c.Header == HeaderUnix {
+		if len(payload) < 8 {
+			r.Err = &Error{Malformed, fmt.Sprintf("payload of %d bytes is shorter than its 8-byte time header; check header", len(payload))}
+			return
+		}
+		t, _, err := unixTime(math.Float64frombits(binary.LittleEndian.Uint64(payload)), 1)
+		r.Time, r.TimeErr = t, err
+		payload = payload[8:]
+	}
+	width := 4
+	if c.Format == Int16 {
+		width = 2
+	}
+	n := len(payload) / width
+	if n == 0 || len(payload)%width != 0 {
+		r.Err = &Error{Malformed, fmt.Sprintf("payload of %d bytes is not a whole number of %s samples; check format and header", len(payload), c.Format)}
+		return
+	}
+	r.RateHz = c.RateHz
+	r.Samples = d.samples(n)[:n]
+	if c.Format == Int16 {
+		for i := range r.Samples {
+			v := int16(binary.LittleEndian.Uint16(payload[2*i:]))
+			if v == math.MaxInt16 || v == math.MinInt16 {
+				r.Quality |= sensors.QualityClipped
+			}
+			r.Samples[i] = float64(v)*c.Scale + c.Offset
+		}
+	} else {
+		for i := range r.Samples {
+			r.Samples[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(payload[4*i:])))*c.Scale + c.Offset
+		}
+	}
+	for _, x := range r.Samples {
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			r.Err, r.Lost = notFinite(x), n
+			return
+		}
+	}
+}
+
+// number reads a plain or JSON scalar: 21.7, "21.7", true, NaN.
+func number(text []byte) (float64, error) {
+	if n := len(text); n >= 2 && text[0] == '"' && text[n-1] == '"' {
+		text = trim(text[1 : n-1])
+	}
+	switch string(text) {
+	case "true":
+		return 1, nil
+	case "false":
+		return 0, nil
+	}
+	if len(text) > 0 && (text[0] == '{' || text[0] == '[') {
+		return 0, &Error{NotNumber, "payload holds an object or array where a number is expected; use format json or json_array with a path"}
+	}
+	// The string is not kept: an error quotes a copy.
+	x, err := strconv.ParseFloat(asString(text), 64)
+	switch {
+	case err == nil:
+		return x, nil
+	case errors.Is(err, strconv.ErrRange):
+		return x, notFinite(x)
+	}
+	return 0, &Error{NotNumber, fmt.Sprintf("payload holds %q where a number is expected", clip(string(text)))}
+}
+
+// asString views b as a string without copying; it must not outlive b.
+func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+func trim(b []byte) []byte {
+	for len(b) > 0 && b[0] <= ' ' {
+		b = b[1:]
+	}
+	for len(b) > 0 && b[len(b)-1] <= ' ' {
+		b = b[:len(b)-1]
+	}
+	return b
+}

@@ -1,0 +1,207 @@
+// Package decode turns message payloads into samples.
+//
+// A [Spec] says where in a payload a channel's samples stand and how they are
+// written; a [Decoder] reads every channel of one topic in a single pass over
+// the payload. Samples are in the unit the sensor speaks: converting them to
+// the base unit is the caller's step.
+package decode
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Format is how samples are written in a payload.
+type Format string
+
+// The payload formats.
+const (
+	// Scalar is one number as text, or as a JSON number, string or boolean:
+	// 21.7, "21.7", true.
+	Scalar Format = "scalar"
+	// JSON is one number at a path of a JSON document.
+	JSON Format = "json"
+	// JSONArray is a run of numbers: the JSON array at a path, sampled at a rate.
+	JSONArray Format = "json_array"
+	// Int16 is a run of little-endian signed 16-bit integers, sampled at a rate.
+	Int16 Format = "int16"
+	// Float32 is a run of little-endian IEEE 754 single-precision numbers,
+	// sampled at a rate.
+	Float32 Format = "float32"
+)
+
+var formats = []Format{Scalar, JSON, JSONArray, Int16, Float32}
+
+// TimeFormat is how a payload writes its time.
+type TimeFormat string
+
+// The time formats.
+const (
+	// TimeAuto takes text with a dash or a colon as ISO 8601 and tells the unit
+	// of a number by its size: below 1e11 seconds, below 1e14 milliseconds,
+	// below 1e17 microseconds, else nanoseconds. So read, seconds reach the
+	// year 5138 and milliseconds begin in March 1973.
+	TimeAuto         TimeFormat = "auto"
+	TimeSeconds      TimeFormat = "s"   // Unix time in seconds, with or without a fraction
+	TimeMilliseconds TimeFormat = "ms"  // Unix time in milliseconds
+	TimeMicroseconds TimeFormat = "us"  // Unix time in microseconds
+	TimeISO          TimeFormat = "iso" // ISO 8601 date and time; without a zone it is taken as UTC
+)
+
+var timeFormats = []TimeFormat{TimeAuto, TimeSeconds, TimeMilliseconds, TimeMicroseconds, TimeISO}
+
+// Header is what stands before the samples of a binary burst.
+type Header string
+
+// The headers of binary bursts.
+const (
+	HeaderNone Header = "none"
+	// HeaderUnix is 8 bytes: the time of the first sample as a little-endian
+	// IEEE 754 double, Unix time in seconds.
+	HeaderUnix Header = "unix_f64"
+)
+
+var headers = []Header{HeaderNone, HeaderUnix}
+
+// Spec says how the payloads of one topic hold one channel. The YAML keys are
+// the ones of the agent's configuration.
+type Spec struct {
+	// Format is required.
+	Format Format `yaml:"format"`
+	// Path leads to the value (JSON) or the array (JSONArray): keys and array
+	// positions joined by dots, as in "ENERGY.Power" or "channels.0.rms". A
+	// backslash takes the next character literally: "a\.b" is the key "a.b". An
+	// empty path is the whole document.
+	Path string `yaml:"path"`
+	// TimePath leads to the time of the first sample (JSON and JSONArray).
+	// Empty: the payload has no time.
+	TimePath string `yaml:"time_path"`
+	// TimeFormat tells how that time is written. Default TimeAuto.
+	TimeFormat TimeFormat `yaml:"time_format"`
+	// RateHz is the sampling rate of a run of samples (JSONArray, Int16,
+	// Float32), in Hz. Required there unless RatePath is given.
+	RateHz float64 `yaml:"rate_hz"`
+	// RatePath leads to the sampling rate in Hz inside the document
+	// (JSONArray); where it is absent, RateHz is used.
+	RatePath string `yaml:"rate_path"`
+	// Scale and Offset are applied to each sample as written:
+	// sample = written·Scale + Offset. Scale 0 means 1.
+	Scale  float64 `yaml:"scale"`
+	Offset float64 `yaml:"offset"`
+	// Header stands before the samples of Int16 and Float32. Default HeaderNone.
+	Header Header `yaml:"header"`
+}
+
+// FieldError is a problem with one field of a Spec, named by its YAML key.
+type FieldError struct{ Field, Problem string }
+
+func (e *FieldError) Error() string { return e.Field + ": " + e.Problem }
+
+// Problems lists everything that is wrong with s, in the order of its fields.
+func (s Spec) Problems() []*FieldError {
+	var out []*FieldError
+	bad := func(field, format string, args ...any) {
+		out = append(out, &FieldError{field, fmt.Sprintf(format, args...)})
+	}
+	document := s.Format == JSON || s.Format == JSONArray
+	binary := s.Format == Int16 || s.Format == Float32
+	switch {
+	case s.Format == "":
+		bad("format", "missing; one of %s", join(formats))
+	case !slices.Contains(formats, s.Format):
+		bad("format", "unknown format %q; one of %s", s.Format, join(formats))
+		return out
+	}
+	for _, p := range []struct{ field, path string }{
+		{"path", s.Path}, {"time_path", s.TimePath}, {"rate_path", s.RatePath},
+	} {
+		if p.path != "" && !document && s.Format != "" {
+			bad(p.field, "format %s has no paths; use format json or json_array, or remove it", s.Format)
+		} else if _, err := splitPath(p.path); err != nil {
+			bad(p.field, "%v", err)
+		}
+	}
+	if s.Format == JSON && s.Path == "" {
+		bad("path", `missing; name the value, as in "ENERGY.Power", or use format scalar for a payload that is only a number`)
+	}
+	if s.TimeFormat != "" && !slices.Contains(timeFormats, s.TimeFormat) {
+		bad("time_format", "unknown time format %q; one of %s", s.TimeFormat, join(timeFormats))
+	}
+	switch {
+	case math.IsNaN(s.RateHz) || math.IsInf(s.RateHz, 0) || s.RateHz < 0:
+		bad("rate_hz", "%v is not a sampling rate", s.RateHz)
+	case s.RateHz == 0 && (binary || s.Format == JSONArray && s.RatePath == ""):
+		bad("rate_hz", "missing; format %s needs the sampling rate in Hz", s.Format)
+	}
+	if math.IsNaN(s.Scale) || math.IsInf(s.Scale, 0) {
+		bad("scale", "%v is not a finite number", s.Scale)
+	}
+	if math.IsNaN(s.Offset) || math.IsInf(s.Offset, 0) {
+		bad("offset", "%v is not a finite number", s.Offset)
+	}
+	switch {
+	case s.Header != "" && !slices.Contains(headers, s.Header):
+		bad("header", "unknown header %q; one of %s", s.Header, join(headers))
+	case s.Header == HeaderUnix && !binary:
+		bad("header", "only formats int16 and float32 have a header; use time_path here")
+	}
+	return out
+}
+
+// Validate returns every problem of s joined into one error, nil if there is none.
+func (s Spec) Validate() error {
+	var errs []error
+	for _, p := range s.Problems() {
+		errs = append(errs, p)
+	}
+	return errors.Join(errs...)
+}
+
+func join[T ~string](all []T) string {
+	s := make([]string, len(all))
+	for i, x := range all {
+		s[i] = string(x)
+	}
+	return strings.Join(s, ", ")
+}
+
+// splitPath cuts a dotted path into its keys; an empty path has none.
+func splitPath(path string) ([]string, error) {
+	if path == "" {
+		return nil, nil
+	}
+	var keys []string
+	var key strings.Builder
+	for i := 0; i < len(path); i++ {
+		switch c := path[i]; {
+		case c == '\\' && i+1 < len(path):
+			i++
+			key.WriteByte(path[i])
+		case c == '\\':
+			return nil, fmt.Errorf("path %q ends in a backslash", path)
+		case c == '.':
+			keys = append(keys, key.String())
+			key.Reset()
+		default:
+			key.WriteByte(c)
+		}
+	}
+	keys = append(keys, key.String())
+	if slices.Contains(keys, "") {
+		return nil, fmt.Errorf("path %q has an empty part; write keys joined by single dots", path)
+	}
+	return keys, nil
+}
+
+// arrayIndex reads a path part as a position in an array, -1 if it is none.
+func arrayIndex(key string) int {
+	i, err := strconv.Atoi(key)
+	if err != nil || i < 0 || strconv.Itoa(i) != key {
+		return -1
+	}
+	return i
+}
