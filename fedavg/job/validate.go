@@ -13,9 +13,9 @@ import (
 // Problem is one reason why a Spec cannot be used.
 type Problem = model.Problem
 
-// MaxFeatures bounds a feature vector: a Gaussian update holds n(n+3)/2 + n + 2
-// numbers, 4.2 million at this bound.
-const MaxFeatures = 2048
+// MaxFeatures bounds a feature vector: a Gaussian update holds (n²+5n)/2 + 2
+// numbers, and loading it takes time in proportion to n³.
+const MaxFeatures = 512
 
 var nameRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`)
 

@@ -11,7 +11,6 @@ type pending struct {
 	learning Learning
 }
 
-func newGaussian(spec GaussianSpec, features, overlap int) Family { return pending{Statistics} }
 func newAutoencoder(spec AutoencoderSpec, features int) Family    { return pending{Gradient} }
 
 func (p pending) Learning() Learning { return p.learning }
