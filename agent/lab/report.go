@@ -1,0 +1,162 @@
+package lab
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// Where a line of a report comes from.
+const (
+	Ours      = "millwright" // computed here, by the gateway's code
+	Null      = "null"       // computed here, by a rule that knows nothing
+	Published = "published"  // from the literature, on the full set
+)
+
+// Report is the result of an evaluation.
+type Report struct {
+	Dataset       string   `json:"dataset"`
+	Recordings    int      `json:"recordings"`
+	Groups        []string `json:"groups"`
+	ScoredRows    int      `json:"scored_rows"`
+	AnomalousRows int      `json:"anomalous_rows"`
+	Protocol      []string `json:"protocol"`
+	Lines         []Line   `json:"lines"`
+}
+
+// Line is one row of the table. Fractions are from 0 to 1.
+type Line struct {
+	Source   string   `json:"source"` // Ours, Null or Published
+	Name     string   `json:"name"`
+	Learning string   `json:"learning,omitempty"`
+	F1       float64  `json:"f1"`
+	FAR      *float64 `json:"far,omitempty"` // absent where it was not published
+	MAR      *float64 `json:"mar,omitempty"`
+	// The rest is absent for published lines.
+	Confusion    *Confusion `json:"confusion,omitempty"`
+	Precision    float64    `json:"precision,omitempty"`
+	Recall       float64    `json:"recall,omitempty"`
+	Events       int        `json:"events,omitempty"`
+	Detected     int        `json:"detected,omitempty"`
+	MedianDelayS float64    `json:"median_delay_s"`
+	FalsePerHour float64    `json:"false_episodes_per_hour"`
+	Note         string     `json:"note,omitempty"`
+
+	events Events
+}
+
+// add judges what a detector said of a file; the head is not scored.
+func (l *Line) add(f SKABFile, said []bool) {
+	if l.Confusion == nil {
+		l.Confusion = new(Confusion)
+	}
+	l.Confusion.Add(f.Truth[SKABHead:], said[SKABHead:])
+	l.events.Add(f.Times[SKABHead:], f.Truth[SKABHead:], said[SKABHead:])
+}
+
+func (l Line) done() Line {
+	c := l.Confusion
+	l.F1, l.Precision, l.Recall = c.F1(), c.Precision(), c.Recall()
+	l.FAR, l.MAR = new(c.FAR()), new(c.MAR())
+	l.Events, l.Detected = l.events.Total, l.events.Detected
+	l.MedianDelayS, l.FalsePerHour = l.events.MedianDelay().Seconds(), l.events.FalsePerHour()
+	return l
+}
+
+// skabPublished are results of the benchmark's leaderboard on the full set of 34
+// files, as fractions.
+var skabPublished = []Line{
+	{Name: "Conv-AE", F1: .78, FAR: new(.136), MAR: new(.280), Note: "looks ahead"},
+	{Name: "MSET", F1: .78, FAR: new(.397), MAR: new(.141), Note: "centred mean"},
+	{Name: "T²+Q (PCA)", F1: .76, FAR: new(.266), MAR: new(.249)},
+	{Name: "LSTM-AE", F1: .74},
+	{Name: "T²", F1: .66},
+}
+
+// newSKABReport starts a report with the lines that need no detector.
+func newSKABReport(files []SKABFile) *Report {
+	r := &Report{Dataset: "skab", Recordings: len(files), Protocol: []string{
+		fmt.Sprintf("one machine a file; its first %d rows are its healthy head, only the rest is scored", SKABHead),
+		"causal (a row is judged by windows that ended with it) and blind to position; no setting chosen on these labels",
+		"federated: each machine sends one update a round, learned from its standardised head; baseline and threshold stay with it",
+		"TP, FP, FN, TN summed over files; F1 = TP/(TP+(FP+FN)/2), FAR = FP/(FP+TN), MAR = FN/(FN+TP)",
+		"an event is a run of anomalous rows; it is detected by an alarm during it; an alarm without one anomalous row is a false episode",
+		"published lines are of the full set of 34 files and, as noted, not all causal",
+	}}
+	always, never, middle := Line{Source: Null, Name: "always alarm"}, Line{Source: Null, Name: "never alarm"},
+		Line{Source: Null, Name: "flag rows 570–970", Note: "knows the position: shows how easily the set is fooled"}
+	for _, f := range files {
+		r.ScoredRows += len(f.Truth) - SKABHead
+		for _, bad := range f.Truth[SKABHead:] {
+			if bad {
+				r.AnomalousRows++
+			}
+		}
+		if !slices.Contains(r.Groups, f.Group) {
+			r.Groups = append(r.Groups, f.Group)
+		}
+		always.add(f, rowsWhere(f, func(int) bool { return true }))
+		never.add(f, rowsWhere(f, func(int) bool { return false }))
+		middle.add(f, rowsWhere(f, func(i int) bool { return i >= 570 && i <= 970 }))
+	}
+	for _, l := range skabPublished {
+		l.Source = Published
+		r.Lines = append(r.Lines, l)
+	}
+	r.Lines = append(r.Lines, always.done(), never.done(), middle.done())
+	return r
+}
+
+func rowsWhere(f SKABFile, said func(i int) bool) []bool {
+	s := make([]bool, len(f.Truth))
+	for i := range s {
+		s[i] = said(i)
+	}
+	return s
+}
+
+// WriteTable prints r for people.
+func (r *Report) WriteTable(out io.Writer) error {
+	fmt.Fprintf(out, "%s: %d recordings (%s), %d scored rows, %d anomalous\n\n",
+		strings.ToUpper(r.Dataset), r.Recordings, strings.Join(r.Groups, ", "), r.ScoredRows, r.AnomalousRows)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "from\tdetector\tlearning\tF1\tFAR %\tMAR %\tevents\tmedian delay\tfalse/h\t\t")
+	for _, l := range r.Lines {
+		events, delay, falseRate := "–", "–", "–"
+		if l.Confusion != nil {
+			events = fmt.Sprintf("%d/%d", l.Detected, l.Events)
+			falseRate = fmt.Sprintf("%.1f", l.FalsePerHour)
+			if l.Detected > 0 {
+				delay = fmt.Sprintf("%.0f s", l.MedianDelayS)
+			}
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.3f\t%s\t%s\t%s\t%s\t%s\t  %s\t\n", l.Source, l.Name, orDash(l.Learning), l.F1,
+			percent(l.FAR), percent(l.MAR), events, delay, falseRate, l.Note)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "\nProtocol")
+	for _, p := range r.Protocol {
+		if _, err := fmt.Fprintln(out, "  -", p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "–"
+	}
+	return s
+}
+
+func percent(x *float64) string {
+	if x == nil {
+		return "–"
+	}
+	return fmt.Sprintf("%.1f", 100**x)
+}

@@ -1,0 +1,96 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/millwright-iot/millwright/agent/internal/infer"
+	"github.com/millwright-iot/millwright/fedavg/job"
+	"github.com/millwright-iot/millwright/sensors"
+	"github.com/millwright-iot/millwright/sensors/features"
+	"github.com/millwright-iot/millwright/sensors/window"
+)
+
+// featureRow is the feature vector of one window.
+type featureRow struct {
+	end    time.Time
+	vector []float64
+}
+
+// extract runs a source through the job's windows and features, as the agent
+// does with live channels.
+func extract(ctx context.Context, machine string, src sensors.Source, spec job.FeatureSpec, quantity func(channel string) sensors.Quantity) ([]featureRow, error) {
+	names := make([]string, len(spec.Channels))
+	specs := make([]features.ChannelSpec, len(spec.Channels))
+	for i, c := range spec.Channels {
+		names[i] = c.Channel
+		specs[i] = features.ChannelSpec{Channel: c.Channel, Quantity: quantity(c.Channel), Features: c.Features}
+	}
+	windower, err := window.New(machine, window.Spec{Window: spec.Window, Hop: spec.Hop, MaxGap: spec.MaxGap, Channels: names})
+	if err != nil {
+		return nil, err
+	}
+	extractor, err := features.New(specs)
+	if err != nil {
+		return nil, err
+	}
+	var rows []featureRow
+	err = src.Run(ctx, func(b sensors.Block) error {
+		return windower.Add(b, func(w *window.Window) error {
+			v, err := extractor.Extract(nil, w)
+			if err != nil {
+				return err
+			}
+			rows = append(rows, featureRow{end: w.End, vector: v})
+			return nil
+		})
+	})
+	if err == nil && len(rows) == 0 {
+		err = errors.New("the recording is shorter than one window")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("compute features of %s: %w", machine, err)
+	}
+	return rows, nil
+}
+
+// follow gives rows to a detector and returns, for each of times, whether the
+// machine was in alarm by what was known then: the last window that had ended
+// one second after the row, which is the row's own when rows come each second.
+func follow(d *infer.Detector, rows []featureRow, times []time.Time) ([]bool, error) {
+	said := make([]bool, len(times))
+	active, next := false, 0
+	for i, t := range times {
+		for ; next < len(rows) && !rows[next].end.After(t.Add(time.Second)); next++ {
+			out, err := d.Observe(rows[next].end, rows[next].vector)
+			if err != nil {
+				return nil, err
+			}
+			active = out.Active
+		}
+		said[i] = active
+	}
+	return said, nil
+}
+
+// baselineZ returns the standardised healthy head of a machine, which is what it
+// learns from.
+func baselineZ(spec job.Spec, rows []featureRow) ([][]float64, error) {
+	d, err := infer.NewDetector(spec)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows[:min(len(rows), spec.Alarm.Baseline)] {
+		if _, err := d.Observe(r.end, r.vector); err != nil {
+			return nil, err
+		}
+	}
+	z := d.BaselineZ()
+	if z == nil {
+		return nil, fmt.Errorf("%d windows, but the baseline takes %d", len(rows), spec.Alarm.Baseline)
+	}
+	return slices.Clip(z), nil
+}
