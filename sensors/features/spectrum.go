@@ -70,7 +70,7 @@ func (ps *plans) get(n int) *plan {
 
 // goodLength returns the largest number up to n whose prime factors are 2, 3 and 5,
 // for which the transform is fast; between 1000 and 100000 that costs at most one
-// sample in 27 and on average one in 100.
+// sample in 16, and on average one in 100.
 func goodLength(n int) int {
 	best := 0
 	for p5 := 1; p5 <= n; p5 *= 5 {
@@ -109,7 +109,7 @@ func (sp *spectrum) compute(s *window.Segment, peak float64, ps *plans) error {
 	longest := 0
 	for piece, lo := 0, 0; piece < len(s.Pieces); {
 		next, hi, rateHz := s.Stretch(piece, lo)
-		if hi-lo > longest {
+		if hi-lo > longest && rateHz > 0 {
 			longest, sp.rateHz = hi-lo, rateHz
 		}
 		piece, lo = next, hi
