@@ -129,6 +129,11 @@ func (b *Book) Find(version uint64) (Version, bool) {
 	return Version{}, false
 }
 
+// Holds says whether a version kept has this blob.
+func (b *Book) Holds(sha256 string) bool {
+	return slices.ContainsFunc(b.All(), func(v Version) bool { return v.Blob.SHA256 == sha256 })
+}
+
 // All returns every version kept, oldest first.
 func (b *Book) All() []Version {
 	b.mu.Lock()

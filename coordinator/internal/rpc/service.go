@@ -24,14 +24,17 @@ type Options struct {
 	QueueMessages int
 	// HelloTimeout is how long a new session may take to introduce itself. Default 10s.
 	HelloTimeout time.Duration
+	// Recheck is how often an open session's certificate is looked at again. Default 10m.
+	Recheck time.Duration
 }
 
 // Service serves the Federation service over a Backend.
 type Service struct {
 	fedpb.UnimplementedFederationServer
 
-	backend Backend
-	opts    Options
+	backend   Backend
+	authority Authority
+	opts      Options
 
 	mu      sync.Mutex
 	stopped *Refusal // set by Stop
@@ -40,14 +43,17 @@ type Service struct {
 }
 
 // NewService makes a Service; register it with fedpb.RegisterFederationServer.
-func NewService(b Backend, opts Options) *Service {
+func NewService(b Backend, a Authority, opts Options) *Service {
 	if opts.QueueMessages <= 0 {
 		opts.QueueMessages = 64
 	}
 	if opts.HelloTimeout <= 0 {
 		opts.HelloTimeout = 10 * time.Second
 	}
-	return &Service{backend: b, opts: opts, open: map[*session]struct{}{}}
+	if opts.Recheck <= 0 {
+		opts.Recheck = 10 * time.Minute
+	}
+	return &Service{backend: b, authority: a, opts: opts, open: map[*session]struct{}{}}
 }
 
 // Stop tells every session that the coordinator is going down, and refuses new
@@ -67,10 +73,11 @@ func (s *Service) Wait() { s.pumps.Wait() }
 
 // Session implements fedpb.FederationServer.
 func (s *Service) Session(stream fedpb.Federation_SessionServer) error {
-	gateway, cert, err := fedrpc.PeerName(stream.Context())
+	who, err := identify(stream.Context(), s.authority)
 	if err != nil {
 		return err
 	}
+	gateway := who.Gateway
 	p := newSession(gateway, s.opts.QueueMessages)
 	if err := s.track(p); err != nil {
 		return err
@@ -93,7 +100,7 @@ func (s *Service) Session(stream fedpb.Federation_SessionServer) error {
 		if err != nil {
 			return Refuse(Malformed, fmt.Errorf("hello of gateway %q: %w", gateway, err))
 		}
-		first, err := s.backend.Join(stream.Context(), Identity{gateway, cert.NotAfter}, greeting, p)
+		first, err := s.backend.Join(stream.Context(), who, greeting, p)
 		if err != nil {
 			return err
 		}
@@ -101,8 +108,19 @@ func (s *Service) Session(stream fedpb.Federation_SessionServer) error {
 		close(p.joined)
 		s.pumps.Go(func() { p.end(s.write(stream, p, first)) })
 	}
-	<-p.done
-	return p.reason()
+	recheck := time.NewTicker(s.opts.Recheck)
+	defer recheck.Stop()
+	for {
+		select {
+		case <-p.done:
+			return p.reason()
+		case <-recheck.C:
+			_, err := identify(stream.Context(), s.authority)
+			if err != nil && status.Code(err) != codes.Unavailable {
+				return err
+			}
+		}
+	}
 }
 
 // read takes in messages until the stream ends. The first must be Hello; the
@@ -186,7 +204,7 @@ func (s *Service) write(stream fedpb.Federation_SessionServer, p *session, first
 
 // Upload implements fedpb.FederationServer.
 func (s *Service) Upload(stream fedpb.Federation_UploadServer) error {
-	gateway, _, err := fedrpc.PeerName(stream.Context())
+	who, err := identify(stream.Context(), s.authority)
 	if err != nil {
 		return err
 	}
@@ -196,7 +214,7 @@ func (s *Service) Upload(stream fedpb.Federation_UploadServer) error {
 	}
 	h := first.GetHeader()
 	if h.GetBlob() == nil {
-		return Refuse(Malformed, fmt.Errorf("upload of gateway %q does not begin with a header that names its blob", gateway))
+		return Refuse(Malformed, fmt.Errorf("upload of gateway %q does not begin with a header that names its blob", who.Gateway))
 	}
 	pending := first.GetData()
 	recv := func() ([]byte, error) {
@@ -208,7 +226,7 @@ func (s *Service) Upload(stream fedpb.Federation_UploadServer) error {
 		c, err := stream.Recv()
 		return c.GetData(), err
 	}
-	receipt, err := s.backend.Upload(stream.Context(), gateway, UploadHeader{
+	receipt, err := s.backend.Upload(stream.Context(), who.Gateway, UploadHeader{
 		Job: h.GetJob(), Round: h.GetRound(), Attempt: h.GetAttempt(),
 		Blob: store.Blob{SHA256: h.GetBlob().GetSha256(), Size: h.GetBlob().GetSize()},
 	}, recv)
@@ -220,14 +238,14 @@ func (s *Service) Upload(stream fedpb.Federation_UploadServer) error {
 
 // Download implements fedpb.FederationServer.
 func (s *Service) Download(req *fedpb.DownloadRequest, stream fedpb.Federation_DownloadServer) error {
-	gateway, _, err := fedrpc.PeerName(stream.Context())
+	who, err := identify(stream.Context(), s.authority)
 	if err != nil {
 		return err
 	}
 	if _, err := fedrpc.ParseDigest(req.GetSha256()); err != nil {
 		return Refuse(Malformed, err)
 	}
-	r, err := s.backend.OpenModel(stream.Context(), gateway, req.GetSha256(), req.GetOffset())
+	r, err := s.backend.OpenModel(stream.Context(), who.Gateway, req.GetSha256(), req.GetOffset())
 	if err != nil {
 		return err
 	}

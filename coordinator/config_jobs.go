@@ -1,0 +1,50 @@
+package coordinator
+
+import (
+	"fmt"
+
+	"github.com/millwright-iot/millwright/fedavg/job"
+	"github.com/millwright-iot/millwright/fedavg/model"
+	"github.com/millwright-iot/millwright/fedavg/strictyaml"
+)
+
+// checkJobs returns what is wrong with each job and with all of them together.
+func checkJobs(jobs []job.Spec) []problem {
+	var found []problem
+	names, live := map[string]int{}, map[string]int{}
+	for i, spec := range jobs {
+		at := func(path string) string { return fmt.Sprintf("jobs[%d].%s", i, path) }
+		for _, p := range spec.Validate() {
+			message := p.Message
+			if p.Path == "model.kind" {
+				message += nearest(spec.Model.Kind, model.KindGaussian, model.KindAutoencoder)
+			} else if p.Path == "role" {
+				message += nearest(spec.Role, job.Live, job.Shadow)
+			}
+			found = append(found, problem{at(p.Path), message})
+		}
+		if first, taken := names[spec.Name]; taken && spec.Name != "" {
+			found = append(found, problem{at("name"), fmt.Sprintf("%q is the name of jobs[%d] already; choose another", spec.Name, first)})
+		} else {
+			names[spec.Name] = i
+		}
+		if spec.WithDefaults().Role != job.Live || spec.Class == "" {
+			continue
+		}
+		if first, taken := live[spec.Class]; taken {
+			found = append(found, problem{at("role"), fmt.Sprintf(
+				"class %q has a live job already, jobs[%d]; a class has one, so write `role: shadow`", spec.Class, first)})
+		} else {
+			live[spec.Class] = i
+		}
+	}
+	return found
+}
+
+// nearest is a hint at the known name that was probably meant.
+func nearest(name string, known ...string) string {
+	if near := strictyaml.Nearest(name, known); name != "" && near != "" {
+		return fmt.Sprintf("; did you mean %q?", near)
+	}
+	return ""
+}

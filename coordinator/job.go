@@ -1,0 +1,326 @@
+package coordinator
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/millwright-iot/millwright/coordinator/internal/fleet"
+	"github.com/millwright-iot/millwright/coordinator/internal/release"
+	"github.com/millwright-iot/millwright/coordinator/store"
+	"github.com/millwright-iot/millwright/fedavg"
+	"github.com/millwright-iot/millwright/fedavg/job"
+	"github.com/millwright-iot/millwright/fedavg/model"
+)
+
+// jobState is one job: what it is, where it stands, and its open round.
+type jobState struct {
+	c        *Coordinator
+	spec     job.Spec // defaults filled in
+	json     []byte   // of spec, as agents get it
+	digest   string   // of spec
+	lineage  string
+	family   model.Family
+	layout   fedavg.Layout
+	strategy fedavg.Strategy
+	wake     chan struct{} // capacity 1: something happened that run should look at
+
+	// head is changed by run (and load before it) alone, under c.mu; so run may
+	// read it without, everyone else with c.mu.
+	head     head
+	revision uint64 // of head in the store; run's alone
+	// unwritten is the outcome whose history is not written yet; run's alone.
+	unwritten *outcome
+	// previousBase is the blob that head.Model replaced last; run's alone. An
+	// initial model is in no history, so nobody else would delete it.
+	previousBase string
+
+	book   *release.Book
+	rounds []fleet.Round // ended ones, oldest first; guarded by c.mu
+	cur    *round        // the open round, or nil; guarded by c.mu
+}
+
+// round is the open round in memory. Its fields are guarded by c.mu.
+type round struct {
+	openRound
+	base     store.Blob
+	parts    map[string]*participant
+	bytesOut atomic.Int64 // of the global model, sent to participants
+}
+
+// participant is a gateway's part in the open round.
+type participant struct {
+	fleet.Participant
+	digest string // of the update received
+}
+
+func newJob(c *Coordinator, spec job.Spec) (*jobState, error) {
+	spec = spec.WithDefaults()
+	family, err := spec.Family()
+	if err != nil {
+		return nil, err
+	}
+	strategy, err := spec.Strategy()
+	if err != nil {
+		return nil, err
+	}
+	data, err := json.Marshal(spec)
+	if err != nil {
+		return nil, fmt.Errorf("encode spec: %w", err)
+	}
+	return &jobState{
+		c: c, spec: spec, json: data, digest: spec.Digest(), lineage: lineageOf(spec),
+		family: family, layout: family.ParamLayout(), strategy: strategy, wake: make(chan struct{}, 1),
+	}, nil
+}
+
+// lineageOf digests what the parameters of a job depend on. Alarm settings, the
+// role and the round policy are left out: changing them does not make what was
+// learned worthless.
+func lineageOf(spec job.Spec) string {
+	spec.Alarm, spec.Rounds, spec.Role = job.AlarmSpec{}, job.RoundPolicy{}, ""
+	data, err := json.Marshal(spec)
+	if err != nil { // NaN, which Validate refuses
+		data = []byte(err.Error())
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// load reads the job's state, fits it to the spec and completes the history.
+func (j *jobState) load(ctx context.Context) error {
+	var err error
+	if j.revision, err = getRecord(ctx, j.c.st, headKey(j.spec.Name), &j.head); err != nil {
+		return err
+	}
+	if j.book, err = release.Open(ctx, j.c.st, j.spec.Name); err != nil {
+		return err
+	}
+	records, err := j.c.st.List(ctx, roundPrefix(j.spec.Name))
+	if err != nil {
+		return fmt.Errorf("list rounds: %w", err)
+	}
+	for _, r := range records {
+		var past fleet.Round
+		if err := json.Unmarshal(r.Value, &past); err != nil {
+			return fmt.Errorf("decode record %q: %w; restore the data directory from a backup", r.Key, err)
+		}
+		j.rounds = append(j.rounds, past)
+	}
+	if last := j.head.Last; last != nil {
+		j.remember(*last)
+		if err := j.writeHistory(ctx, *last); err != nil {
+			return err
+		}
+	}
+	if err := j.adopt(ctx); err != nil {
+		return err
+	}
+	return j.resume(ctx)
+}
+
+// adopt fits the head to the spec in force: a first start, a spec that learns
+// something else (a new lineage from initial parameters; versions go on
+// counting), or one that only differs in policy (the model is kept).
+func (j *jobState) adopt(ctx context.Context) error {
+	if j.revision != 0 && j.head.Spec == j.digest {
+		return nil
+	}
+	next := j.head
+	kept := j.head.Lineage == j.lineage
+	global := fedavg.Global{Job: j.spec.Name, SpecDigest: j.digest, Seed: j.spec.Seed, Vectors: j.family.Init(j.spec.Seed)}
+	if kept {
+		old, err := j.readGlobal(ctx, j.head.Model.SHA256)
+		if err != nil {
+			return err
+		}
+		old.SpecDigest = j.digest
+		global = *old
+	} else {
+		next.Commits, next.Failures, next.NotBefore = 0, 0, time.Time{}
+	}
+	blob, release, err := j.c.writeGlobal(ctx, &global)
+	if err != nil {
+		return err
+	}
+	defer release()
+	next.Spec, next.Lineage, next.Model, next.Open, next.Last = j.digest, j.lineage, blob, nil, nil
+	if live, ok := j.book.Live(j.lineage); ok && kept {
+		live.Spec, live.Blob = j.digest, blob
+		if err := j.book.Write(ctx, live); err != nil {
+			return err
+		}
+		j.book.Announce(live)
+	}
+	if err := j.swap(ctx, next); err != nil {
+		return err
+	}
+	switch {
+	case next.Version == 0 && !kept:
+		j.c.log.Info("started job", "job", j.spec.Name, "digest", j.digest)
+	case kept:
+		j.c.log.Info("changed job; its model goes on", "job", j.spec.Name, "digest", j.digest, "version", next.Version)
+	default:
+		j.c.log.Warn("changed what the job learns; it starts afresh", "job", j.spec.Name, "digest", j.digest, "version", next.Version)
+	}
+	return nil
+}
+
+// resume takes up the round that was open when the coordinator last stopped.
+func (j *jobState) resume(ctx context.Context) error {
+	open := j.head.Open
+	if open == nil {
+		return nil
+	}
+	j.cur = newRound(*open, j.head.Model)
+	id := j.idOf(*open)
+	records, err := j.c.st.List(ctx, id.updatePrefix())
+	if err != nil {
+		return fmt.Errorf("list updates of round %d: %w", open.Round, err)
+	}
+	for _, r := range records {
+		var u updateRecord
+		if err := json.Unmarshal(r.Value, &u); err != nil {
+			return fmt.Errorf("decode record %q: %w; restore the data directory from a backup", r.Key, err)
+		}
+		gateway := r.Key[len(id.updatePrefix()):]
+		if p := j.cur.parts[gateway]; p != nil && (!open.Closed || slices.Contains(open.Counted, gateway)) {
+			p.receive(u, open.Started)
+		}
+	}
+	j.c.log.Info("resumed round", "job", j.spec.Name, "round", open.Round, "attempt", open.Attempt, "updates", len(records))
+	return nil
+}
+
+func newRound(open openRound, base store.Blob) *round {
+	r := &round{openRound: open, base: base, parts: map[string]*participant{}}
+	for _, name := range open.Gateways {
+		r.parts[name] = &participant{Participant: fleet.Participant{Gateway: name, State: training}}
+	}
+	return r
+}
+
+// The states of a participant.
+const (
+	training = "training"
+	received = "received"
+	declined = "declined"
+	rejected = "rejected"
+)
+
+func (p *participant) receive(u updateRecord, started time.Time) {
+	p.State, p.Reason, p.digest = received, "", u.Blob.SHA256
+	p.Weight, p.Bytes, p.Metrics = u.Weight, u.Blob.Size, u.Metrics
+	p.Seconds = max(0, u.Received.Sub(started).Seconds())
+}
+
+func (j *jobState) idOf(r openRound) roundID { return roundID{j.spec.Name, r.Round, r.Attempt} }
+
+// swap replaces the head, in the store and then in memory.
+func (j *jobState) swap(ctx context.Context, next head) error {
+	key := headKey(j.spec.Name)
+	revision, err := putRecord(ctx, j.c.st, key, next, j.revision)
+	if isConflict(err) {
+		// A write that was reported as failed may have come to pass.
+		var have head
+		now, readErr := getRecord(ctx, j.c.st, key, &have)
+		if readErr == nil && sameJSON(have, next) {
+			revision, err = now, nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	j.revision = revision
+	j.c.mu.Lock()
+	j.head = next
+	j.c.mu.Unlock()
+	return nil
+}
+
+// poke makes run look again. It never blocks.
+func (j *jobState) poke() {
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
+// done says whether every planned round is committed. c.mu is held or run asks.
+func (j *jobState) done() bool {
+	return j.spec.Rounds.Count > 0 && j.head.Commits >= j.spec.Rounds.Count
+}
+
+// remember puts an outcome into the history in memory.
+func (j *jobState) remember(o outcome) {
+	j.c.mu.Lock()
+	defer j.c.mu.Unlock()
+	same := func(r fleet.Round) bool { return r.Round == o.Round.Round && r.Attempt == o.Round.Attempt }
+	if !slices.ContainsFunc(j.rounds, same) {
+		j.rounds = append(j.rounds, o.Round)
+	}
+	if o.Version != nil {
+		j.book.Announce(*o.Version)
+	}
+	j.c.notify()
+}
+
+// writeHistory makes the records that follow from an outcome, unless they are
+// there already.
+func (j *jobState) writeHistory(ctx context.Context, o outcome) error {
+	id := roundID{j.spec.Name, o.Round.Round, o.Round.Attempt}
+	if _, err := putRecord(ctx, j.c.st, roundKey(id), o.Round, 0); err != nil && !isConflict(err) {
+		return err
+	}
+	if o.Version == nil {
+		return nil
+	}
+	return j.book.Write(ctx, *o.Version)
+}
+
+// readGlobal reads and decodes a global model.
+func (j *jobState) readGlobal(ctx context.Context, sha256 string) (*fedavg.Global, error) {
+	data, err := j.c.readBlob(ctx, sha256)
+	if err != nil {
+		return nil, fmt.Errorf("read global model: %w", err)
+	}
+	g, err := fedavg.DecodeGlobal(data, j.layout)
+	if err != nil {
+		return nil, fmt.Errorf("read global model %s: %w; restore the data directory from a backup", sha256, err)
+	}
+	return g, nil
+}
+
+// writeGlobal encodes and stores a global model, and protects the blob from
+// being collected until release is called.
+func (c *Coordinator) writeGlobal(ctx context.Context, g *fedavg.Global) (blob store.Blob, release func(), err error) {
+	data, err := fedavg.EncodeGlobal(g)
+	if err != nil {
+		return store.Blob{}, nil, err
+	}
+	sum := sha256.Sum256(data)
+	release = c.pins.hold(hex.EncodeToString(sum[:]))
+	if blob, err = c.st.PutBlob(ctx, bytes.NewReader(data)); err != nil {
+		release()
+		return store.Blob{}, nil, fmt.Errorf("store global model: %w", err)
+	}
+	return blob, release, nil
+}
+
+func (c *Coordinator) readBlob(ctx context.Context, sha256 string) (data []byte, err error) {
+	r, err := c.st.OpenBlob(ctx, sha256, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	var b bytes.Buffer
+	_, err = b.ReadFrom(r)
+	return b.Bytes(), err
+}

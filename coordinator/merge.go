@@ -1,0 +1,125 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/millwright-iot/millwright/coordinator/internal/fleet"
+	"github.com/millwright-iot/millwright/coordinator/store"
+	"github.com/millwright-iot/millwright/fedavg"
+)
+
+// errUnusable marks a round that cannot be aggregated however often it is tried.
+var errUnusable = errors.New("updates cannot be aggregated")
+
+// aggregate makes the next global model of the counted updates. Its bytes depend
+// on the base model and the updates alone: not on time, nor on the order of
+// arrival, nor on how often it is computed.
+func (j *jobState) aggregate(ctx context.Context) (*fedavg.Global, error) {
+	base, err := j.readGlobal(ctx, j.cur.base.SHA256)
+	if err != nil {
+		return nil, err
+	}
+	result, err := j.strategy.Aggregate(base.Vectors, &storedUpdates{ctx: ctx, j: j})
+	var bad *fedavg.UpdateError
+	if errors.As(err, &bad) || errors.Is(err, fedavg.ErrNoUpdates) {
+		return nil, fmt.Errorf("%w: %w", errUnusable, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &fedavg.Global{
+		Job: j.spec.Name, Version: j.cur.Round, SpecDigest: j.digest, Base: j.cur.base.SHA256,
+		Round: j.cur.Round, Attempt: j.cur.Attempt, Seed: j.spec.Seed, Weight: result.Weight,
+		Participants: result.Participants, Metrics: result.Metrics, Vectors: result.Vectors,
+	}, nil
+}
+
+// storedUpdates are the counted updates of the closed round, read one by one, by
+// gateway. It implements fedavg.Updates.
+type storedUpdates struct {
+	ctx context.Context
+	j   *jobState
+}
+
+// Len implements fedavg.Updates.
+func (s *storedUpdates) Len() int { return len(s.j.cur.Counted) }
+
+// Each implements fedavg.Updates.
+func (s *storedUpdates) Each(fn func(*fedavg.Update) error) error {
+	for _, gateway := range s.j.cur.Counted {
+		u, err := s.load(gateway)
+		if err != nil {
+			return err
+		}
+		if err := fn(u); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *storedUpdates) load(gateway string) (*fedavg.Update, error) {
+	var rec updateRecord
+	key := updateKey(s.j.idOf(s.j.cur.openRound), gateway)
+	revision, err := getRecord(s.ctx, s.j.c.st, key, &rec)
+	if err != nil {
+		return nil, err
+	}
+	if revision == 0 {
+		return nil, &fedavg.UpdateError{Agent: gateway, Err: fmt.Errorf("record %q is gone from the store", key)}
+	}
+	data, err := s.j.c.readBlob(s.ctx, rec.Blob.SHA256)
+	var corrupt *store.CorruptError
+	if errors.Is(err, store.ErrNotFound) || errors.As(err, &corrupt) {
+		return nil, &fedavg.UpdateError{Agent: gateway, Err: err}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read update of gateway %q: %w", gateway, err)
+	}
+	u, err := fedavg.DecodeUpdate(data, s.j.layout)
+	if err != nil {
+		return nil, &fedavg.UpdateError{Agent: gateway, Err: err}
+	}
+	return u, nil
+}
+
+// summary is the open round as its history will tell it.
+func (j *jobState) summary(now time.Time) fleet.Round {
+	j.c.mu.Lock()
+	defer j.c.mu.Unlock()
+	r := j.view()
+	r.Ended, r.Seconds = now, now.Sub(r.Started).Seconds()
+	r.Deadline = time.Time{}
+	if len(r.Participants) > detailedParticipants { // keep the record within store.MaxRecordBytes
+		for i := range r.Participants {
+			r.Participants[i].Metrics = nil
+		}
+	}
+	return r
+}
+
+// detailedParticipants is up to how many the history keeps each one's metrics.
+const detailedParticipants = 200
+
+// view is the open round as the page shows it. c.mu is held.
+func (j *jobState) view() fleet.Round {
+	cur := j.cur
+	r := fleet.Round{
+		Job: j.spec.Name, Round: cur.Round, Attempt: cur.Attempt, State: "open",
+		Started: cur.Started, Deadline: cur.Deadline, Participants: make([]fleet.Participant, 0, len(cur.Gateways)),
+		BytesOut: uint64(cur.bytesOut.Load()), Seconds: time.Since(cur.Started).Seconds(),
+	}
+	for _, name := range cur.Gateways {
+		p := cur.parts[name].Participant
+		p.Metrics = maps.Clone(p.Metrics)
+		r.Participants = append(r.Participants, p)
+		if p.State == received {
+			r.BytesIn += p.Bytes
+		}
+	}
+	return r
+}
