@@ -24,6 +24,17 @@ const (
 	Float64
 )
 
+// String returns the type's name as the safetensors format spells it.
+func (d DType) String() string {
+	switch d {
+	case Float32:
+		return "F32"
+	case Float64:
+		return "F64"
+	}
+	return fmt.Sprintf("DType(%d)", uint8(d))
+}
+
 // Vector is a named run of numbers. Exactly one of F32 and F64 is set.
 type Vector struct {
 	Name string
@@ -115,17 +126,27 @@ func (l Layout) New() []Vector {
 
 // Check reports the first difference between vs and l as a *ShapeError.
 func (l Layout) Check(vs []Vector) error {
-	if len(vs) != len(l) {
-		return &ShapeError{Vector: "number of vectors", Got: len(vs), Want: len(l)}
+	for _, v := range vs {
+		if v.F32 != nil && v.F64 != nil {
+			return &ShapeError{Vector: v.Name + " has both F32 and F64", Got: v.Len(), Want: len(v.F32)}
+		}
 	}
-	for i, s := range l {
-		switch v := vs[i]; {
-		case v.Name != s.Name:
-			return &ShapeError{Vector: fmt.Sprintf("vector %d is named %q, not %q", i, v.Name, s.Name), Got: v.Len(), Want: s.Len}
-		case v.DType() != s.DType:
-			return &ShapeError{Vector: s.Name + " (element type)", Got: int(v.DType()), Want: int(s.DType)}
-		case v.Len() != s.Len:
-			return &ShapeError{Vector: s.Name, Got: v.Len(), Want: s.Len}
+	return l.compare(LayoutOf(vs))
+}
+
+// compare reports the first difference of got from l as a *ShapeError.
+func (l Layout) compare(got Layout) error {
+	if len(got) != len(l) {
+		return &ShapeError{Vector: "number of vectors", Got: len(got), Want: len(l)}
+	}
+	for i, want := range l {
+		switch got := got[i]; {
+		case got.Name != want.Name:
+			return &ShapeError{Vector: fmt.Sprintf("vector %d is named %q, not %q", i, got.Name, want.Name), Got: got.Len, Want: want.Len}
+		case got.DType != want.DType:
+			return &ShapeError{Vector: fmt.Sprintf("%s is %v, not %v", want.Name, got.DType, want.DType), Got: got.Len, Want: want.Len}
+		case got.Len != want.Len:
+			return &ShapeError{Vector: want.Name, Got: got.Len, Want: want.Len}
 		}
 	}
 	return nil
@@ -159,13 +180,21 @@ type Update struct {
 // its weight is not a positive finite number, or a value is NaN or infinite
 // (*ValueError).
 func (u *Update) Verify(layout Layout) error {
+	if err := u.verifyScalars(layout); err != nil {
+		return err
+	}
+	return checkFinite(nil, u.Vectors)
+}
+
+// verifyScalars is Verify without a look at the elements.
+func (u *Update) verifyScalars(layout Layout) error {
 	if err := layout.Check(u.Vectors); err != nil {
 		return err
 	}
 	if !(u.Weight > 0) || math.IsInf(u.Weight, 0) {
 		return &ValueError{Vector: "weight", Value: u.Weight}
 	}
-	return checkFinite(u.Metrics, u.Vectors)
+	return checkFinite(u.Metrics, nil)
 }
 
 // checkFinite reports the first metric or element that is NaN or infinite.

@@ -1,0 +1,131 @@
+package fedavg
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+)
+
+// benchUpdates makes n updates of p small random deltas, each array its own
+// allocation as decoded updates have.
+func benchUpdates(n, p int) []*Update {
+	r := rand.New(rand.NewPCG(1, 2))
+	us := make([]*Update, n)
+	for k := range us {
+		x := make([]float32, p)
+		for i := range x {
+			x[i] = float32(r.NormFloat64() * 0.01)
+		}
+		us[k] = &Update{Agent: fmt.Sprint("agent-", k), Weight: float64(100 + k), Vectors: []Vector{{Name: "w", F32: x}}}
+	}
+	return us
+}
+
+const (
+	benchClients = 100
+	benchParams  = 1_000_000
+)
+
+var sink uint64
+
+// BenchmarkReadBandwidth is what BenchmarkWeightedMean can at best reach: the
+// same arrays read by as many goroutines, once each, joined eight bytes at a time.
+func BenchmarkReadBandwidth(b *testing.B) {
+	us := benchUpdates(benchClients, benchParams)
+	arrays := make([][]uint64, len(us))
+	for i := range arrays {
+		arrays[i] = words(us[i].Vectors[0].F32)
+	}
+	workers := runtime.GOMAXPROCS(0)
+	b.SetBytes(4 * benchClients * benchParams)
+	for b.Loop() {
+		var wg sync.WaitGroup
+		sums := make([]uint64, workers)
+		for w := range workers {
+			wg.Go(func() {
+				var s0, s1, s2, s3 uint64
+				for _, x := range arrays {
+					x = x[len(x)*w/workers : len(x)*(w+1)/workers]
+					for len(x) >= 8 {
+						s0 += x[0] ^ x[4]
+						s1 += x[1] ^ x[5]
+						s2 += x[2] ^ x[6]
+						s3 += x[3] ^ x[7]
+						x = x[8:]
+					}
+				}
+				sums[w] = s0 + s1 + s2 + s3
+			})
+		}
+		wg.Wait()
+		for _, s := range sums {
+			sink += s
+		}
+	}
+}
+
+// BenchmarkWeightedMean is FedAvg of 100 updates of a million float32 each, in
+// bytes of updates per second.
+func BenchmarkWeightedMean(b *testing.B) {
+	us := Slice(benchUpdates(benchClients, benchParams))
+	global := LayoutOf(us[0].Vectors).New()
+	b.SetBytes(4 * benchClients * benchParams)
+	for b.Loop() {
+		if _, err := (FedAvg{}).Aggregate(global, us); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkAddAll is the same without making the accumulator and the mean, all
+// updates in one call.
+func BenchmarkAddAll(b *testing.B) {
+	us := benchUpdates(benchClients, benchParams)
+	a, err := NewAccumulator(LayoutOf(us[0].Vectors))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(4 * benchClients * benchParams)
+	for b.Loop() {
+		if err := a.AddAll(us...); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkAdd adds one update at a time, as they arrive.
+func BenchmarkAdd(b *testing.B) {
+	us := benchUpdates(16, benchParams)
+	a, err := NewAccumulator(LayoutOf(us[0].Vectors))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(4 * benchParams)
+	for i := 0; b.Loop(); i++ {
+		if err := a.Add(us[i%len(us)]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkSum adds statistics: 100 updates of 100,000 float64.
+func BenchmarkSum(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 2))
+	us := make(Slice, 100)
+	for k := range us {
+		x := make([]float64, 100_000)
+		for i := range x {
+			x[i] = r.NormFloat64() * 1000
+		}
+		us[k] = &Update{Weight: 1, Vectors: []Vector{{Name: "s", F64: x}}}
+	}
+	global := LayoutOf(us[0].Vectors).New()
+	b.SetBytes(8 * 100 * 100_000)
+	for b.Loop() {
+		if _, err := (Sum{}).Aggregate(global, us); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

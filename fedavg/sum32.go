@@ -1,0 +1,204 @@
+package fedavg
+
+import "math"
+
+// unit32 is how many units of a Float32 sum make 1.
+const unit32 = 1 << 32
+
+// limit32 bounds the magnitude of a Float32 sum, in units.
+const limit32 = 1 << 63
+
+// apply32 adds or subtracts one Float32 segment of us, or leaves it as it was.
+//
+// The sums are allowed to go wrong first: the loop only collects the bits of
+// everything it adds. If these say that a number was not finite or that a sum
+// could have overflowed, the segment is restored from old and done again: first
+// with the exact magnitudes, then, where these too leave a doubt, number by number.
+func (a *Accumulator) apply32(seg *segment, us []*Update, s sign, old []int64) error {
+	acc := a.sums[seg.vector].f32[seg.from:seg.to]
+	old = old[:len(acc)]
+	copy(old, acc)
+	if seg.bound < limit32 {
+		if bound := add32(acc, seg, us, s); bound < limit32 {
+			seg.bound = bound
+			return nil
+		}
+		copy(acc, old)
+	}
+	bound, err := a.examine32(seg, us)
+	if err != nil {
+		return err
+	}
+	if seg.bound = bound; bound < limit32 {
+		add32(acc, seg, us, s)
+		return nil
+	}
+	if err := a.exact32(seg, us, s); err != nil {
+		copy(acc, old)
+		return err
+	}
+	return nil
+}
+
+// add32 adds or subtracts and returns the new bound, limit32 if it is in doubt.
+func add32(acc []int64, seg *segment, us []*Update, s sign) uint64 {
+	bound := seg.bound
+	for len(us) > 0 {
+		var bits uint32
+		var weight float64
+		if len(us) >= 4 {
+			var x [4][]float32
+			var w [4]float64
+			for k, u := range us[:4] {
+				x[k], w[k] = u.Vectors[seg.vector].F32[seg.from:seg.to], u.Weight*unit32
+				weight += w[k]
+			}
+			if s == minus {
+				bits = subFour(acc, &x, &w)
+			} else {
+				bits = addFour(acc, &x, &w)
+			}
+			us = us[4:]
+		} else {
+			x := us[0].Vectors[seg.vector].F32[seg.from:seg.to]
+			weight = us[0].Weight * unit32
+			if s == minus {
+				bits = subOne(acc, x, weight)
+			} else {
+				bits = addOne(acc, x, weight)
+			}
+			us = us[1:]
+		}
+		bound = raise(bound, bits, weight)
+	}
+	return bound
+}
+
+// raise returns the bound after adding numbers whose bits, joined by or, are
+// bits, times weight. The joined exponent is at least the largest one.
+func raise(bound uint64, bits uint32, weight float64) uint64 {
+	e := bits >> 23 & 0xff
+	if e == 0xff || bound >= limit32 {
+		return limit32
+	}
+	return extend(bound, math.Float64frombits(uint64(e+1023-126)<<52)*weight)
+}
+
+// extend adds the magnitude of an addend, in units, to a bound.
+func extend(bound uint64, magnitude float64) uint64 {
+	if !(magnitude < limit32/2) {
+		return limit32
+	}
+	return min(bound+uint64(magnitude)+1, limit32)
+}
+
+// examine32 looks at every number of the segment: it returns the bound that
+// adding us leads to, limit32 if it is in doubt, or an error if one is not finite.
+func (a *Accumulator) examine32(seg *segment, us []*Update) (uint64, error) {
+	bound := uint64(0)
+	for _, x := range a.sums[seg.vector].f32[seg.from:seg.to] {
+		bound = max(bound, magnitude(x))
+	}
+	for _, u := range us {
+		top := uint32(0)
+		x := u.Vectors[seg.vector].F32[seg.from:seg.to]
+		for i := range x {
+			top = max(top, math.Float32bits(x[i])&^(1<<31))
+		}
+		if top >= 0x7f800000 {
+			return 0, a.notFinite(seg, u)
+		}
+		bound = extend(bound, float64(math.Float32frombits(top))*float64(u.Weight*unit32))
+	}
+	return bound, nil
+}
+
+func (a *Accumulator) notFinite(seg *segment, u *Update) error {
+	for i, x := range u.Vectors[seg.vector].F32[seg.from:seg.to] {
+		if x-x != 0 {
+			err := &ValueError{Vector: a.layout[seg.vector].Name, Index: seg.from + i, Value: float64(x)}
+			return &UpdateError{Agent: u.Agent, Err: err}
+		}
+	}
+	return nil
+}
+
+// exact32 adds or subtracts finite numbers one by one, up to the first that
+// overflows.
+func (a *Accumulator) exact32(seg *segment, us []*Update, s sign) error {
+	acc := a.sums[seg.vector].f32[seg.from:seg.to]
+	for _, u := range us {
+		for i, x := range u.Vectors[seg.vector].F32[seg.from:seg.to] {
+			wx := float64(float64(x) * float64(u.Weight*unit32))
+			sum, over := acc[i], !(math.Abs(wx) < limit32)
+			if !over {
+				if s == minus {
+					wx = -wx
+				}
+				sum += int64(wx)
+				over = (acc[i]^sum)&(int64(wx)^sum) < 0
+			}
+			if over {
+				err := &RangeError{Vector: a.layout[seg.vector].Name, Index: seg.from + i, Value: float64(x) * u.Weight}
+				return &UpdateError{Agent: u.Agent, Err: err}
+			}
+			acc[i] = sum
+		}
+	}
+	return nil
+}
+
+// undo32 reverses apply32. Integers wrap, so it needs no checks.
+func (a *Accumulator) undo32(seg *segment, us []*Update, s sign) {
+	add32(a.sums[seg.vector].f32[seg.from:seg.to], seg, us, !s)
+	seg.bound = limit32 // not known until it matters
+}
+
+func magnitude(x int64) uint64 {
+	if x < 0 {
+		return -uint64(x)
+	}
+	return uint64(x)
+}
+
+// The loops below are written four updates wide so that a sum is loaded and
+// stored once for four numbers, and sliced to one length so that the compiler
+// drops the bounds checks. Each returns the bits of all numbers joined by or.
+
+func addOne(acc []int64, x []float32, w float64) (bits uint32) {
+	x = x[:len(acc)]
+	for i := range acc {
+		acc[i] += int64(float64(x[i]) * w)
+		bits |= math.Float32bits(x[i])
+	}
+	return bits
+}
+
+func subOne(acc []int64, x []float32, w float64) (bits uint32) {
+	x = x[:len(acc)]
+	for i := range acc {
+		acc[i] -= int64(float64(x[i]) * w)
+		bits |= math.Float32bits(x[i])
+	}
+	return bits
+}
+
+func addFour(acc []int64, x *[4][]float32, w *[4]float64) (bits uint32) {
+	n := len(acc)
+	x0, x1, x2, x3 := x[0][:n], x[1][:n], x[2][:n], x[3][:n]
+	w0, w1, w2, w3 := w[0], w[1], w[2], w[3]
+	for i := range acc {
+		acc[i] += int64(float64(x0[i])*w0) + int64(float64(x1[i])*w1) +
+			int64(float64(x2[i])*w2) + int64(float64(x3[i])*w3)
+		bits |= math.Float32bits(x0[i]) | math.Float32bits(x1[i]) |
+			math.Float32bits(x2[i]) | math.Float32bits(x3[i])
+	}
+	return bits
+}
+
+func subFour(acc []int64, x *[4][]float32, w *[4]float64) (bits uint32) {
+	for k := range x {
+		bits |= subOne(acc, x[k], w[k])
+	}
+	return bits
+}
