@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"github.com/millwright-iot/millwright/fedavg/strictyaml"
+	"github.com/millwright-iot/millwright/sensors/mqttsource/decode"
 )
 
 // Config is the configuration of one agent, written by the plant engineer. Field
 // names in the file are those of the yaml tags.
 type Config struct {
-	// Gateway is the name of this box: letters, digits, '-', '_', '.'; at most 64.
+	// Gateway is the name of this box: letters, digits, '-', '_', '.'; at most 63.
 	Gateway string `yaml:"gateway" json:"gateway"`
 	// DataDir holds everything that outlives a restart. Default /var/lib/millwright.
 	DataDir string `yaml:"data_dir" json:"data_dir"`
@@ -93,31 +94,12 @@ type MachineConfig struct {
 type ChannelConfig struct {
 	Name  string `yaml:"name" json:"name"`   // unique on the machine, as the class's jobs name it
 	Topic string `yaml:"topic" json:"topic"` // MQTT topic without wildcards
-	// Unit of the values after Scale and Offset; see sensors.ParseUnit.
+	// Unit of the values after scale and offset; see sensors.ParseUnit.
 	Unit string `yaml:"unit" json:"unit"`
-	// Format of the payload: scalar, json, json_array, int16 or float32 (little-endian).
-	Format string `yaml:"format" json:"format"`
-	// Path to the value in a json payload, or to the array in json_array, as a.b.c.
-	Path string `yaml:"path" json:"path"`
-	// RateHz is the sampling rate of json_array, int16 and float32.
-	RateHz float64 `yaml:"rate_hz" json:"rate_hz"`
-	// Value = number·Scale + Offset, in Unit. Scale 0 means the default, 1.
-	Scale  float64 `yaml:"scale" json:"scale"`
-	Offset float64 `yaml:"offset" json:"offset"`
-	// TimePath to the timestamp in a json payload; absent, arrival counts.
-	TimePath string `yaml:"time_path" json:"time_path"`
-	// TimeFormat is s, ms or iso. Default s.
-	TimeFormat string `yaml:"time_format" json:"time_format"`
+	// Decode says how the payload holds the samples: format, path, rate_hz, scale,
+	// offset, time_path, time_format and so on, at the level of the channel.
+	Decode decode.Spec `yaml:",inline" json:"decode"`
 }
-
-// The payload formats of a channel.
-const (
-	FormatScalar    = "scalar"
-	FormatJSON      = "json"
-	FormatJSONArray = "json_array"
-	FormatInt16     = "int16"
-	FormatFloat32   = "float32"
-)
 
 // DefaultConfig returns the defaults of everything that has one and does not
 // depend on other fields.
@@ -143,15 +125,6 @@ func (c *Config) fill() {
 		}
 		if m.Baseline == 0 {
 			m.Baseline = 300
-		}
-		for j := range m.Channels {
-			ch := &m.Channels[j]
-			if ch.Scale == 0 {
-				ch.Scale = 1
-			}
-			if ch.TimePath != "" && ch.TimeFormat == "" {
-				ch.TimeFormat = "s"
-			}
 		}
 	}
 }

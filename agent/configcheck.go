@@ -2,15 +2,16 @@ package agent
 
 import (
 	"fmt"
-	"math"
 	"net"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/millwright-iot/millwright/fedavg/fedrpc"
 	"github.com/millwright-iot/millwright/fedavg/strictyaml"
 	"github.com/millwright-iot/millwright/sensors"
+	"github.com/millwright-iot/millwright/sensors/mqttsource/decode"
 )
 
 // problemFunc receives one problem at a path such as machines[0].name.
@@ -23,9 +24,9 @@ func (p *problems) add(path, format string, args ...any) {
 	p.List = append(p.List, strictyaml.Problem{File: "configuration", Path: path, Message: fmt.Sprintf(format, args...)})
 }
 
-var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
-const nameRule = "use letters, digits, '-', '_' and '.', starting with a letter or digit, at most 64"
+const nameRule = "use letters, digits, '-', '_' and '.', starting with a letter or digit, at most 63"
 
 // check reports everything that is wrong with c. It changes nothing.
 func (c *Config) check(problem problemFunc) {
@@ -79,8 +80,10 @@ func (c *CoordinatorConfig) check(problem problemFunc) {
 	if c.Token != "" && c.TokenFile != "" {
 		problem("coordinator.token_file", "excludes token; keep one of them")
 	}
-	if c.Token != "" && !strings.HasPrefix(c.Token, "mw1.") {
-		problem("coordinator.token", "does not start with mw1.; copy the whole line that `millwright-coordinator token create` prints")
+	if c.Token != "" {
+		if _, err := fedrpc.ParseToken(c.Token); err != nil {
+			problem("coordinator.token", "%v", err)
+		}
 	}
 }
 
@@ -186,50 +189,15 @@ func (ch *ChannelConfig) check(problem problemFunc, path string) {
 	if _, err := sensors.ParseUnit(ch.Unit); err != nil {
 		problem(path+".unit", "%v", err)
 	}
-	ch.checkFormat(problem, path)
-	for _, f := range []struct {
-		key   string
-		value float64
-	}{{"scale", ch.Scale}, {"offset", ch.Offset}, {"rate_hz", ch.RateHz}} {
-		if math.IsNaN(f.value) || math.IsInf(f.value, 0) {
-			problem(path+"."+f.key, "is %v; it must be a finite number", f.value)
-		}
+	for _, p := range ch.Decode.Problems() {
+		problem(path+"."+p.Field, "%s", p.Problem)
 	}
-}
-
-// checkFormat checks what each format needs and what it cannot have.
-func (ch *ChannelConfig) checkFormat(problem problemFunc, path string) {
-	burst := false
-	switch ch.Format {
-	case FormatScalar, FormatJSON:
-	case FormatJSONArray, FormatInt16, FormatFloat32:
-		burst = true
-	case "":
-		problem(path+".format", "is missing; use scalar, json, json_array, int16 or float32")
-		return
-	default:
-		problem(path+".format", "%q is not a format; use scalar, json, json_array, int16 or float32", ch.Format)
-		return
-	}
+	// The decoder would ignore these in silence.
+	one := ch.Decode.Format == decode.Scalar || ch.Decode.Format == decode.JSON
 	switch {
-	case burst && !(ch.RateHz > 0):
-		problem(path+".rate_hz", "is missing; a burst of format %s needs its sampling rate", ch.Format)
-	case !burst && ch.RateHz != 0:
-		problem(path+".rate_hz", "has no meaning for format %s, which is one value a message", ch.Format)
-	}
-	isJSON := ch.Format == FormatJSON || ch.Format == FormatJSONArray
-	switch {
-	case ch.Format == FormatJSON && ch.Path == "":
-		problem(path+".path", "is missing; format json needs the path to the value, such as data.temperature")
-	case !isJSON && ch.Path != "":
-		problem(path+".path", "has no meaning for format %s; use json or json_array", ch.Format)
-	}
-	switch {
-	case !isJSON && ch.TimePath != "":
-		problem(path+".time_path", "has no meaning for format %s; use json or json_array", ch.Format)
-	case ch.TimePath == "" && ch.TimeFormat != "":
-		problem(path+".time_format", "is set without time_path")
-	case ch.TimeFormat != "" && !slices.Contains([]string{"s", "ms", "iso"}, ch.TimeFormat):
-		problem(path+".time_format", "%q is not a time format; use s, ms or iso", ch.TimeFormat)
+	case one && ch.Decode.RateHz != 0:
+		problem(path+".rate_hz", "has no meaning for format %s, which is one value a message; remove it, or use json_array, int16 or float32", ch.Decode.Format)
+	case ch.Decode.TimeFormat != "" && ch.Decode.TimePath == "":
+		problem(path+".time_format", "is set without time_path; name where the time stands, or remove it")
 	}
 }

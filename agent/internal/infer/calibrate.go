@@ -138,6 +138,10 @@ func (d *Detector) Restore(rows [][]float64, state alarm.State) error {
 	return d.tracker.Restore(state)
 }
 
+// RestoreAlarm makes the alarm go on from a state that another Detector of the same
+// machine left.
+func (d *Detector) RestoreAlarm(st alarm.State) error { return d.tracker.Restore(st) }
+
 // Spec returns the job with its defaults filled in.
 func (d *Detector) Spec() job.Spec { return d.spec }
 

@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"math"
 	"os"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -157,8 +158,14 @@ func (s *Store) put(vectors *bolt.Bucket, p pendingRow, full bool) (bool, error)
 	if err := b.Put(binary.BigEndian.AppendUint64(nil, seq), encode(p.row)); err != nil {
 		return false, err
 	}
-	if limit := uint64(s.opts.MaxRecent); p.kind == Recent && seq > limit {
-		return true, b.Delete(binary.BigEndian.AppendUint64(nil, seq-limit))
+	if p.kind == Baseline {
+		return true, nil
+	}
+	// More than one goes only after the limit was lowered.
+	for oldest, _ := b.Cursor().First(); oldest != nil && seq-binary.BigEndian.Uint64(oldest) >= uint64(s.opts.MaxRecent); oldest, _ = b.Cursor().First() {
+		if err := b.Delete(oldest); err != nil {
+			return false, err
+		}
 	}
 	return true, nil
 }
@@ -205,13 +212,7 @@ func (s *Store) read(key Key, kind Kind) (rows []Row, err error) {
 	defer durable.Recover(s.path, &err)
 	damaged := int64(0)
 	err = s.db.View(func(tx *bolt.Tx) error {
-		b := tx.Bucket(vectorsBucket)
-		for _, name := range [][]byte{key.bucket(), kindBucket[kind]} {
-			if b == nil {
-				return nil
-			}
-			b = b.Bucket(name)
-		}
+		b := bucket(tx, key, kind)
 		if b == nil {
 			return nil
 		}
@@ -228,6 +229,41 @@ func (s *Store) read(key Key, kind Kind) (rows []Row, err error) {
 	s.stats.Dropped["damaged"] += damaged
 	s.mu.Unlock()
 	return rows, err
+}
+
+// Count returns about how many vectors of one kind are on disk; 0 when it cannot tell.
+func (s *Store) Count(key Key, kind Kind) (n int) {
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	if s.db == nil {
+		return 0
+	}
+	var err error
+	defer durable.PanicOnFault()()
+	defer durable.Recover(s.path, &err)
+	_ = s.db.View(func(tx *bolt.Tx) error {
+		if b := bucket(tx, key, kind); b != nil {
+			first, _ := b.Cursor().First()
+			last, _ := b.Cursor().Last()
+			if first != nil {
+				n = int(binary.BigEndian.Uint64(last) - binary.BigEndian.Uint64(first) + 1)
+			}
+		}
+		return nil
+	})
+	return n
+}
+
+// bucket returns the bucket of one kind of a key, nil if there is none.
+func bucket(tx *bolt.Tx, key Key, kind Kind) *bolt.Bucket {
+	b := tx.Bucket(vectorsBucket)
+	for _, name := range [][]byte{key.bucket(), kindBucket[kind]} {
+		if b == nil {
+			return nil
+		}
+		b = b.Bucket(name)
+	}
+	return b
 }
 
 // Keep deletes the vectors of every other key.
@@ -288,4 +324,29 @@ func decode(b []byte) (Row, bool) {
 		r.Vector[i] = x
 	}
 	return r, true
+}
+
+// Forget deletes the vectors of one kind of a key, those in memory included.
+func (s *Store) Forget(key Key, kind Kind) (err error) {
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	s.mu.Lock()
+	s.pending = slices.DeleteFunc(s.pending, func(p pendingRow) bool { return p.key == key && p.kind == kind })
+	s.mu.Unlock()
+	if s.db == nil {
+		return nil
+	}
+	defer durable.PanicOnFault()()
+	defer durable.Recover(s.path, &err)
+	return s.db.Update(func(tx *bolt.Tx) error {
+		vectors := tx.Bucket(vectorsBucket)
+		if vectors == nil {
+			return nil
+		}
+		machine := vectors.Bucket(key.bucket())
+		if machine == nil || machine.Bucket(kindBucket[kind]) == nil {
+			return nil
+		}
+		return machine.DeleteBucket(kindBucket[kind])
+	})
 }

@@ -1,0 +1,224 @@
+// Package pipeline runs what happens to one machine on a gateway: its blocks
+// become windows, feature vectors, scores and alarms.
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/millwright-iot/millwright/agent/internal/alarm"
+	"github.com/millwright-iot/millwright/agent/internal/infer"
+	"github.com/millwright-iot/millwright/agent/internal/samples"
+	"github.com/millwright-iot/millwright/fedavg/job"
+	"github.com/millwright-iot/millwright/sensors"
+	"github.com/millwright-iot/millwright/sensors/window"
+)
+
+// Config is what a Machine needs to know of the plant engineer's configuration.
+type Config struct {
+	Name, Class string
+	Channels    map[string]sensors.Quantity
+	Window      time.Duration // of the local job
+	Baseline    int           // of the local job, in windows
+	StaleAfter  time.Duration // zero: the longer of 3 hops and 2 windows
+	MaxRecent   int           // how many recent healthy vectors Memory keeps
+}
+
+// Memory is where a machine keeps healthy feature vectors. *samples.Store is one.
+type Memory interface {
+	Add(key samples.Key, kind samples.Kind, at time.Time, vector []float64)
+	Rows(key samples.Key, kind samples.Kind) ([]samples.Row, error)
+	Count(key samples.Key, kind samples.Kind) int
+	Forget(key samples.Key, kind samples.Kind) error
+}
+
+// Listener hears what a machine does. Its methods are called with the machine
+// locked: they must return at once and not call the Machine.
+type Listener interface {
+	// Scored is called for every window of the live job, Running or not. out.Reasons
+	// is valid during the call only.
+	Scored(machine string, spec job.Spec, out infer.Output)
+	// Alarm is called when an episode begins, grows worse or ends. st is what to
+	// keep for the next start.
+	Alarm(machine string, spec job.Spec, out infer.Output, st alarm.State)
+}
+
+// Machine is one monitored machine. All methods are safe for concurrent use; Run is
+// the only one that does the work.
+type Machine struct {
+	cfg      Config
+	memory   Memory
+	listener Listener
+	log      *slog.Logger
+	queue    *queue
+	beat     atomic.Int64 // blocks processed; grows while the machine makes progress
+
+	mu       sync.Mutex
+	fronts   []*front
+	serving  *track            // raises alarms; never nil
+	next     *track            // takes over once it has its baseline; nil if none
+	shadows  []*track          //
+	unserved map[string]string // job → why this machine cannot take part
+	before   Counts            // of fronts that no longer serve
+	refused  map[string]int64  // windows without a usable vector, by reason
+	windows  int64             // windows with one
+	panics   int64
+	complain time.Time // of the newest log line about a refused window
+}
+
+// New returns a Machine that serves its local job.
+func New(cfg Config, memory Memory, listener Listener, log *slog.Logger) (*Machine, error) {
+	m := &Machine{
+		cfg: cfg, memory: memory, listener: listener, log: log.With("machine", cfg.Name),
+		queue: newQueue(), unserved: map[string]string{}, refused: map[string]int64{},
+		before: Counts{Dropped: map[string]int64{}},
+	}
+	t, err := m.newTrack(m.localJob(), Release{}, alarm.State{})
+	if err != nil {
+		return nil, err
+	}
+	m.serving = t
+	return m, nil
+}
+
+// Name returns the machine's name.
+func (m *Machine) Name() string { return m.cfg.Name }
+
+// Class returns the machine's class.
+func (m *Machine) Class() string { return m.cfg.Class }
+
+// Offer hands a block over and never waits. It reports whether there was room; what
+// there was no room for is counted.
+func (m *Machine) Offer(b sensors.Block) bool { return m.queue.put(b) }
+
+// Run processes blocks until ctx ends, and then what is queued.
+func (m *Machine) Run(ctx context.Context) error {
+	var batch []sensors.Block
+	for {
+		select {
+		case <-ctx.Done():
+			m.batch(m.queue.take(batch))
+			return nil
+		case <-m.queue.wake:
+		}
+		batch = m.queue.take(batch)
+		m.batch(batch)
+	}
+}
+
+func (m *Machine) batch(blocks []sensors.Block) {
+	for i := range blocks {
+		m.process(blocks[i])
+		m.beat.Add(1)
+	}
+}
+
+// process gives one block to every front. A panic costs the windows under way and
+// is logged: the other machines of the gateway go on, and so does this one.
+func (m *Machine) process(b sensors.Block) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		m.panics++
+		for _, f := range m.fronts {
+			f.restart(m.cfg.Name, "internal_error")
+		}
+		m.log.Error("machine failed on a block and begins a new window; please report this",
+			"channel", b.Channel, "samples", len(b.Samples), "panic", p, "stack", string(debug.Stack()))
+	}()
+	for _, f := range m.fronts {
+		f.add(b)
+	}
+	if m.next != nil && m.next.detector.State() == infer.Running {
+		m.takeOver()
+	}
+}
+
+// window takes a complete window of front f. Called with mu held.
+func (m *Machine) window(f *front, w *window.Window) {
+	vector, err := f.extractor.Extract(f.vector, w)
+	if err != nil {
+		m.refuse("feature", err)
+		return
+	}
+	f.vector = vector
+	quiet := !m.alarming()
+	healthy, learned := false, false
+	for _, t := range f.tracks {
+		if t.detector.State() != infer.Running && t != m.serving && !quiet {
+			continue // what happens during an alarm is not healthy
+		}
+		have, _ := t.detector.Progress()
+		out, err := t.detector.Observe(w.End, vector)
+		if err != nil {
+			m.fault(t, have, err)
+			continue
+		}
+		healthy = healthy || (out.State == infer.Running && out.Healthy)
+		learned = learned || (out.State == infer.Baseline && out.Have > f.stored)
+		m.note(t, out)
+	}
+	if f == m.serving.front {
+		m.windows++
+	}
+	switch {
+	case learned:
+		f.stored++
+		m.memory.Add(f.key, samples.Baseline, w.End, vector)
+	case healthy && quiet && !m.alarming():
+		f.recent = min(f.recent+1, m.cfg.MaxRecent)
+		m.memory.Add(f.key, samples.Recent, w.End, vector)
+	}
+}
+
+// fault handles a vector that a detector refused, or a baseline it could not use.
+func (m *Machine) fault(t *track, have int, err error) {
+	var bad *infer.VectorError
+	if errors.As(err, &bad) {
+		m.refuse("vector", err)
+		return
+	}
+	m.log.Error("baseline cannot be used; it is collected anew", "job", t.spec.Name, "windows", have+1, "error", err)
+	t.front.stored = 0
+	if err := m.memory.Forget(t.front.key, samples.Baseline); err != nil {
+		m.log.Error("baseline cannot be deleted", "error", err)
+	}
+}
+
+// refuse counts a window that led to no vector, and logs it once a minute.
+func (m *Machine) refuse(reason string, err error) {
+	m.refused[reason]++
+	if now := time.Now(); now.Sub(m.complain) > time.Minute {
+		m.complain = now
+		m.log.Warn("window not used", "reason", reason, "error", err, "windows_refused", m.refused[reason])
+	}
+}
+
+// note keeps a track's output and tells the listener about the live one.
+func (m *Machine) note(t *track, out infer.Output) {
+	t.at = time.Now()
+	t.out = out
+	t.out.Reasons = t.reasons[:copy(t.reasons[:], out.Reasons)]
+	if t != m.serving {
+		return
+	}
+	if out.Change != alarm.None {
+		m.listener.Alarm(m.cfg.Name, t.spec, out, t.detector.AlarmState())
+	}
+	m.listener.Scored(m.cfg.Name, t.spec, out)
+}
+
+// alarming says whether the live job is in alarm or about to be.
+func (m *Machine) alarming() bool {
+	st := m.serving.detector.AlarmState()
+	return st.Active || st.Run > 0
+}

@@ -1,0 +1,187 @@
+package pipeline
+
+import (
+	"slices"
+	"time"
+
+	"github.com/millwright-iot/millwright/agent/internal/alarm"
+	"github.com/millwright-iot/millwright/agent/internal/infer"
+	"github.com/millwright-iot/millwright/agent/internal/samples"
+	"github.com/millwright-iot/millwright/fedavg/model"
+)
+
+// Counts says what became of samples: Received = Used + Stored + ΣDropped.
+type Counts struct {
+	Received int64
+	Used     int64            // in at least one window that was given to features
+	Stored   int64            // waiting for their window
+	Dropped  map[string]int64 // by reason
+}
+
+func (c *Counts) add(o Counts) {
+	c.Received += o.Received
+	c.Used += o.Used
+	c.Stored += o.Stored
+	for reason, n := range o.Dropped {
+		c.Dropped[reason] += n
+	}
+}
+
+// JobStatus is one job on one machine.
+type JobStatus struct {
+	Job        string
+	Digest     string
+	Role       string
+	State      infer.State
+	Trained    bool  // it has its baseline, so it can be learned from
+	Have, Want int   // baseline windows
+	Samples    int64 // healthy feature vectors to learn from, once Trained
+	Version    uint64
+	Score      float64
+	Zone       alarm.Zone
+}
+
+// Status is the newest state of a machine. It shares no memory with it.
+type Status struct {
+	Name, Class string
+	State       infer.State
+	Job         string // that serves
+	Have, Want  int    // its baseline windows
+	Output      infer.Output
+	Alarm       alarm.State
+	Jobs        []JobStatus       // live, coming and shadow
+	Unserved    map[string]string // job → reason
+	Counts      Counts
+	Windows     int64            // windows that gave a vector
+	Refused     map[string]int64 // windows that did not, by reason
+	Panics      int64
+}
+
+// Status returns the newest state.
+func (m *Machine) Status() Status {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.serving
+	s := Status{
+		Name: m.cfg.Name, Class: m.cfg.Class, State: m.state(t), Job: t.spec.Name,
+		Output: t.out, Alarm: t.detector.AlarmState(),
+		Unserved: map[string]string{}, Counts: m.counts(), Windows: m.windows, Refused: map[string]int64{}, Panics: m.panics,
+	}
+	s.Have, s.Want = t.detector.Progress()
+	s.Output.Reasons = slices.Clone(t.out.Reasons)
+	s.Output.Version = t.detector.Version()
+	for k, v := range m.unserved {
+		s.Unserved[k] = v
+	}
+	for k, v := range m.refused {
+		s.Refused[k] = v
+	}
+	for _, t := range append([]*track{m.serving, m.next}, m.shadows...) {
+		if t == nil {
+			continue
+		}
+		j := JobStatus{
+			Job: t.spec.Name, Digest: t.digest, Role: t.spec.Role, State: m.state(t),
+			Version: t.detector.Version(), Score: t.out.Score, Zone: t.out.Zone,
+		}
+		j.Have, j.Want = t.detector.Progress()
+		if j.Trained = t.detector.State() == infer.Running; j.Trained {
+			j.Samples = int64(j.Have + t.front.recent)
+		}
+		s.Jobs = append(s.Jobs, j)
+	}
+	return s
+}
+
+// state judges a track by the local clock.
+func (m *Machine) state(t *track) infer.State {
+	st := t.detector.State()
+	if t.at.IsZero() {
+		return infer.Waiting
+	}
+	after := m.cfg.StaleAfter
+	if after == 0 {
+		after = max(3*t.spec.Features.Hop, 2*t.spec.Features.Window)
+	}
+	if time.Since(t.at) > after {
+		return infer.Stale
+	}
+	return st
+}
+
+func (m *Machine) counts() Counts {
+	c := Counts{Dropped: map[string]int64{}}
+	c.add(m.before)
+	c.add(m.serving.front.counts())
+	received, dropped, waiting := m.queue.counts()
+	c.Received = received
+	c.Dropped["queue_full"] += dropped
+	c.Stored += waiting
+	// What the goroutine has taken and not yet given to the front.
+	if under := c.Received - c.Used - c.Stored - c.total(); under > 0 {
+		c.Stored += under
+	}
+	return c
+}
+
+func (c *Counts) total() int64 {
+	n := int64(0)
+	for _, d := range c.Dropped {
+		n += d
+	}
+	return n
+}
+
+// Beat grows with every block processed, and Idle says that none waits: a machine
+// with waiting blocks whose Beat stands still is stuck.
+func (m *Machine) Beat() (beat int64, idle bool) {
+	_, _, waiting := m.queue.counts()
+	return m.beat.Load(), waiting == 0
+}
+
+// AlarmState returns what to keep of the live job's alarm for the next start.
+func (m *Machine) AlarmState() (digest string, st alarm.State) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.serving.digest, m.serving.detector.AlarmState()
+}
+
+// Training returns what the machine can learn a job from: its healthy feature
+// vectors, oldest first, standardised by its own baseline. ok is false while the
+// machine has no baseline for the job.
+func (m *Machine) Training(digest string) (set model.Set, ok bool, err error) {
+	m.mu.Lock()
+	t := m.find(digest)
+	m.mu.Unlock()
+	if t == nil {
+		return set, false, nil
+	}
+	recent, err := m.memory.Rows(t.front.key, samples.Recent)
+	if err != nil {
+		return set, false, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if t.detector.State() != infer.Running {
+		return set, false, nil
+	}
+	set = model.Set{Machine: m.cfg.Name, Rows: t.detector.BaselineZ()}
+	for _, row := range recent {
+		if z, ok := t.detector.Standardize(nil, row.Vector); ok {
+			set.Rows = append(set.Rows, z)
+		}
+	}
+	return set, true, nil
+}
+
+// find returns the track of a job digest, nil if the machine does not serve it.
+func (m *Machine) find(digest string) *track {
+	for _, f := range m.fronts {
+		for _, t := range f.tracks {
+			if t.digest == digest {
+				return t
+			}
+		}
+	}
+	return nil
+}
