@@ -78,7 +78,7 @@ func openOutbox(dir string) (*outbox, map[string]error, error) {
 		if ext != pendingSuffix && ext != sentSuffix {
 			continue
 		}
-		e, err := readEntry(path, io.Discard)
+		e, err := readEntry(path)
 		switch {
 		case err != nil || o.path(e.task, ext) != path:
 			if err == nil {
@@ -194,7 +194,7 @@ func (o *outbox) list() []entry {
 
 // verify reads an update and reports whether it still is what was stored.
 func (o *outbox) verify(e entry) error {
-	got, err := readEntry(o.path(e.task, pendingSuffix), io.Discard)
+	got, err := readEntry(o.path(e.task, pendingSuffix))
 	if err == nil && got != e {
 		err = errors.New("file of the outbox holds another update")
 	}
@@ -242,8 +242,8 @@ func (o *outbox) nudge() {
 	}
 }
 
-// readEntry reads a file of the outbox, copies its blob to w and checks both.
-func readEntry(path string, w io.Writer) (entry, error) {
+// readEntry reads a file of the outbox whole and checks it.
+func readEntry(path string) (entry, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return entry{}, err
@@ -261,7 +261,7 @@ func readEntry(path string, w io.Writer) (entry, error) {
 		return entry{}, fmt.Errorf("header is damaged: %w", err)
 	}
 	hash := sha256.New()
-	n, err := io.Copy(io.MultiWriter(hash, w), r)
+	n, err := io.Copy(hash, r)
 	if err != nil {
 		return entry{}, err
 	}
