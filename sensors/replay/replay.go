@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/millwright-iot/millwright/sensors"
+	"github.com/millwright-iot/millwright/sensors/internal/pace"
 	"github.com/millwright-iot/millwright/sensors/mqttsource/decode"
 )
 
@@ -156,11 +157,11 @@ func (s *Source) Run(ctx context.Context, emit func(sensors.Block) error) error 
 		return err
 	}
 	p := player{
-		Source: s, at: at, emit: emit, began: time.Now(),
+		Source: s, at: at, emit: emit, clock: pace.Start(s.opts.Speed),
 		runs: make([]run, len(s.columns)), start: s.opts.Start,
 	}
 	if p.start.IsZero() {
-		p.start = p.began
+		p.start = time.Now()
 	}
 	for {
 		if ctx.Err() != nil {
@@ -205,7 +206,7 @@ type player struct {
 	*Source
 	at    places
 	emit  func(sensors.Block) error
-	began time.Time // when the first row was due, by the local clock
+	clock *pace.Clock
 	start time.Time // of row 0, without TimeColumn
 	first time.Time // of the first row played
 	last  time.Time
@@ -282,19 +283,7 @@ func (p *player) await(ctx context.Context, t time.Time) error {
 	if p.first.IsZero() {
 		p.first = t
 	}
-	var wait time.Duration
-	if p.opts.Speed > 0 {
-		wait = time.Until(p.began.Add(time.Duration(float64(t.Sub(p.first)) / p.opts.Speed)))
-	}
-	if wait > 0 {
-		timer := time.NewTimer(wait)
-		defer timer.Stop()
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		}
-	}
-	if ctx.Err() != nil {
+	if !p.clock.Wait(ctx, t.Sub(p.first)) {
 		return errEnded
 	}
 	return nil
