@@ -41,9 +41,9 @@ func (w *Windower) plausible(ch *channel, c *chunk) bool {
 		w.doubt.blocks = 0
 		return true
 	}
-	if behind && w.beforeFirst() && c.start >= w.origin {
+	if behind && w.next == w.first && c.start >= w.origin {
 		w.doubt.blocks = 0
-		w.countPassed(c.n)
+		w.stats.Dropped.Incomplete += int64(c.n) // the first window is yet to begin
 		return false
 	}
 	if w.doubt.jumped(c.start, ahead, w.window+w.maxGap, w.jump) {
@@ -53,21 +53,9 @@ func (w *Windower) plausible(ch *channel, c *chunk) bool {
 	if ahead {
 		w.stats.Dropped.Clock += int64(c.n)
 	} else {
-		w.countPassed(c.n)
+		w.stats.Dropped.Late += int64(c.n)
 	}
 	return false
-}
-
-// beforeFirst reports whether the first window is still open.
-func (w *Windower) beforeFirst() bool { return w.next == w.first }
-
-// countPassed counts n samples from before the next window.
-func (w *Windower) countPassed(n int) {
-	if w.beforeFirst() {
-		w.stats.Dropped.Incomplete += int64(n)
-	} else {
-		w.stats.Dropped.Late += int64(n)
-	}
 }
 
 // startAt makes the first window the first that begins at t or later.

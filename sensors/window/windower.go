@@ -107,7 +107,11 @@ func (w *Windower) store(ch *channel, c chunk, samples []float64) {
 		} else {
 			k := c.before(w.next)
 			c.off, c.n = k, c.n-k
-			w.countPassed(k)
+			if w.next == w.first {
+				w.stats.Dropped.Incomplete += int64(k)
+			} else {
+				w.stats.Dropped.Late += int64(k)
+			}
 		}
 	}
 	end := c.at(c.n)
