@@ -32,9 +32,10 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // Enrolment is the only service open to a client without a certificate, and
-// only Enrol is. Status codes: UNAUTHENTICATED the token is unknown, used up or
-// expired, or (Renew) there is no certificate; PERMISSION_DENIED the gateway may
-// not have a certificate; INVALID_ARGUMENT the certificate request is unusable.
+// only Enrol is. Status codes: PERMISSION_DENIED the token is unknown, used up,
+// expired or for another gateway, or (Renew) the certificate does not count any
+// more; ALREADY_EXISTS another gateway has the name; INVALID_ARGUMENT the
+// certificate request is unusable; UNAUTHENTICATED (Renew) there is no certificate.
 type EnrolmentClient interface {
 	// Enrol exchanges a token and a certificate request for a certificate.
 	Enrol(ctx context.Context, in *EnrolRequest, opts ...grpc.CallOption) (*EnrolResponse, error)
@@ -75,9 +76,10 @@ func (c *enrolmentClient) Renew(ctx context.Context, in *RenewRequest, opts ...g
 // for forward compatibility.
 //
 // Enrolment is the only service open to a client without a certificate, and
-// only Enrol is. Status codes: UNAUTHENTICATED the token is unknown, used up or
-// expired, or (Renew) there is no certificate; PERMISSION_DENIED the gateway may
-// not have a certificate; INVALID_ARGUMENT the certificate request is unusable.
+// only Enrol is. Status codes: PERMISSION_DENIED the token is unknown, used up,
+// expired or for another gateway, or (Renew) the certificate does not count any
+// more; ALREADY_EXISTS another gateway has the name; INVALID_ARGUMENT the
+// certificate request is unusable; UNAUTHENTICATED (Renew) there is no certificate.
 type EnrolmentServer interface {
 	// Enrol exchanges a token and a certificate request for a certificate.
 	Enrol(context.Context, *EnrolRequest) (*EnrolResponse, error)

@@ -108,9 +108,9 @@ func (u *Uplink) enrol(ctx context.Context, token fedrpc.Token, key *ecdsa.Priva
 	})
 	switch status.Code(err) {
 	case codes.OK:
-	case codes.Unauthenticated:
+	case codes.PermissionDenied, codes.Unauthenticated:
 		return nil, seen, &problem{refusedToken, fmt.Errorf("token %s: %w", token.ID, err)}
-	case codes.PermissionDenied, codes.AlreadyExists:
+	case codes.AlreadyExists:
 		return nil, seen, &problem{refusedName, fmt.Errorf("gateway %q: %w", u.cfg.Gateway, err)}
 	default:
 		return nil, seen, fmt.Errorf("enrol: %w", err)
