@@ -92,7 +92,11 @@ func (j *jobState) shortfall() string {
 	j.c.mu.Lock()
 	defer j.c.mu.Unlock()
 	said := []string{fmt.Sprintf("%d of at least %d updates received", j.cur.count(received), j.spec.Rounds.MinParticipants)}
-	for _, s := range []struct{ state, words string }{{declined, "declined"}, {rejected, "rejected"}, {training, "not delivered by the deadline"}} {
+	silent := "not delivered by the deadline"
+	if time.Until(j.cur.Deadline) > 0 {
+		silent = "still training, too few to reach the minimum"
+	}
+	for _, s := range []struct{ state, words string }{{declined, "declined"}, {rejected, "rejected"}, {training, silent}} {
 		if n := j.cur.count(s.state); n > 0 {
 			said = append(said, fmt.Sprintf("%d %s", n, s.words))
 		}
