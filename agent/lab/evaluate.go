@@ -44,9 +44,9 @@ func EvaluateSKAB(ctx context.Context, files []SKABFile) (*Report, error) {
 				if err != nil {
 					return nil, fmt.Errorf("score %s: %w", files[i].Name, err)
 				}
-				line.add(files[i], said)
+				line.Add(files[i], said)
 			}
-			report.Lines = append(report.Lines, line.done())
+			report.Lines = append(report.Lines, line.Done())
 		}
 	}
 	return report, nil

@@ -47,8 +47,8 @@ type Line struct {
 	events Events
 }
 
-// add judges what a detector said of a file; the head is not scored.
-func (l *Line) add(f SKABFile, said []bool) {
+// Add judges what a detector said of a file; the head is not scored.
+func (l *Line) Add(f SKABFile, said []bool) {
 	if l.Confusion == nil {
 		l.Confusion = new(Confusion)
 	}
@@ -56,7 +56,8 @@ func (l *Line) add(f SKABFile, said []bool) {
 	l.events.Add(f.Times[SKABHead:], f.Truth[SKABHead:], said[SKABHead:])
 }
 
-func (l Line) done() Line {
+// Done returns l with its figures worked out.
+func (l Line) Done() Line {
 	c := l.Confusion
 	l.F1, l.Precision, l.Recall = c.F1(), c.Precision(), c.Recall()
 	l.FAR, l.MAR = new(c.FAR()), new(c.MAR())
@@ -97,15 +98,15 @@ func newSKABReport(files []SKABFile) *Report {
 		if !slices.Contains(r.Groups, f.Group) {
 			r.Groups = append(r.Groups, f.Group)
 		}
-		always.add(f, rowsWhere(f, func(int) bool { return true }))
-		never.add(f, rowsWhere(f, func(int) bool { return false }))
-		middle.add(f, rowsWhere(f, func(i int) bool { return i >= 570 && i <= 970 }))
+		always.Add(f, rowsWhere(f, func(int) bool { return true }))
+		never.Add(f, rowsWhere(f, func(int) bool { return false }))
+		middle.Add(f, rowsWhere(f, func(i int) bool { return i >= 570 && i <= 970 }))
 	}
 	for _, l := range skabPublished {
 		l.Source = Published
 		r.Lines = append(r.Lines, l)
 	}
-	r.Lines = append(r.Lines, always.done(), never.done(), middle.done())
+	r.Lines = append(r.Lines, always.Done(), never.Done(), middle.Done())
 	return r
 }
 

@@ -57,9 +57,9 @@ func SKABJob(kind string) job.Spec {
 		Name: "skab-" + kind, Class: "skab-pump",
 		Features: job.FeatureSpec{Window: skabWindow * time.Second, Hop: time.Second},
 		Model:    model.Spec{Kind: kind},
-		// Row SKABHead−1 closes window number SKABHead−skabWindow+1. A machine that
-		// alarms at once is what the protocol scores, so there is no on-delay.
-		Alarm: job.AlarmSpec{Baseline: SKABHead - skabWindow + 1, OnDelay: 1},
+		// The head's last row closes window number SKABHead−skabWindow. The protocol
+		// scores each row, so there is no on-delay.
+		Alarm: job.AlarmSpec{Baseline: SKABHead - skabWindow, OnDelay: 1},
 	}
 	for _, c := range SKABColumns {
 		s.Features.Channels = append(s.Features.Channels, job.ChannelFeatures{Channel: c.Channel, Features: []string{"mean"}})

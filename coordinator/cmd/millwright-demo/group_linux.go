@@ -1,0 +1,9 @@
+package main
+
+import "syscall"
+
+// ownGroup keeps a Ctrl-C at the terminal from reaching the child directly, so
+// that processes end in order, and ends it if this process is killed.
+func ownGroup() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+}
