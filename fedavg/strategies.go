@@ -48,6 +48,12 @@ func accumulate(global []Vector, updates Updates, want DType, does string) (*Acc
 	if err != nil {
 		return nil, fmt.Errorf("aggregate: %w", err)
 	}
+	if all, ok := updates.(Slice); ok { // in memory anyway
+		if len(all) == 0 {
+			return nil, ErrNoUpdates
+		}
+		return a, a.AddAll(all...)
+	}
 	held := make([]*Update, 0, batch)
 	err = updates.Each(func(u *Update) error {
 		if held = append(held, u); len(held) < batch {

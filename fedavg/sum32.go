@@ -1,6 +1,9 @@
 package fedavg
 
-import "math"
+import (
+	"math"
+	"unsafe"
+)
 
 // unit32 is how many units of a Float32 sum make 1.
 const unit32 = 1 << 32
@@ -17,7 +20,14 @@ const limit32 = 1 << 63
 func (a *Accumulator) apply32(seg *segment, us []*Update, s sign, old []int64) error {
 	acc := a.sums[seg.vector].f32[seg.from:seg.to]
 	old = old[:len(acc)]
-	copy(old, acc)
+	if seg.bound == 0 {
+		// All sums are zero, and perhaps never touched. To write first costs one page
+		// fault, to read first two and a flush of the other cores' translations.
+		clear(acc)
+		clear(old)
+	} else {
+		copy(old, acc)
+	}
 	if seg.bound < limit32 {
 		if bound := add32(acc, seg, us, s); bound < limit32 {
 			seg.bound = bound
@@ -163,22 +173,31 @@ func magnitude(x int64) uint64 {
 
 // The loops below are written four updates wide so that a sum is loaded and
 // stored once for four numbers, and sliced to one length so that the compiler
-// drops the bounds checks. Each returns the bits of all numbers joined by or.
+// drops the bounds checks. Each returns the bits of all numbers joined by or. The
+// bits are loaded through a second view of the same memory: math.Float32bits
+// would move every number from a floating-point to an integer register, which
+// takes as long as everything else together.
+
+func bitsOf(x []float32) []uint32 {
+	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
+}
 
 func addOne(acc []int64, x []float32, w float64) (bits uint32) {
-	x = x[:len(acc)]
+	b := bitsOf(x)
+	x, b = x[:len(acc)], b[:len(acc)]
 	for i := range acc {
 		acc[i] += int64(float64(x[i]) * w)
-		bits |= math.Float32bits(x[i])
+		bits |= b[i]
 	}
 	return bits
 }
 
 func subOne(acc []int64, x []float32, w float64) (bits uint32) {
-	x = x[:len(acc)]
+	b := bitsOf(x)
+	x, b = x[:len(acc)], b[:len(acc)]
 	for i := range acc {
 		acc[i] -= int64(float64(x[i]) * w)
-		bits |= math.Float32bits(x[i])
+		bits |= b[i]
 	}
 	return bits
 }
@@ -186,12 +205,12 @@ func subOne(acc []int64, x []float32, w float64) (bits uint32) {
 func addFour(acc []int64, x *[4][]float32, w *[4]float64) (bits uint32) {
 	n := len(acc)
 	x0, x1, x2, x3 := x[0][:n], x[1][:n], x[2][:n], x[3][:n]
+	b0, b1, b2, b3 := bitsOf(x0)[:n], bitsOf(x1)[:n], bitsOf(x2)[:n], bitsOf(x3)[:n]
 	w0, w1, w2, w3 := w[0], w[1], w[2], w[3]
 	for i := range acc {
 		acc[i] += int64(float64(x0[i])*w0) + int64(float64(x1[i])*w1) +
 			int64(float64(x2[i])*w2) + int64(float64(x3[i])*w3)
-		bits |= math.Float32bits(x0[i]) | math.Float32bits(x1[i]) |
-			math.Float32bits(x2[i]) | math.Float32bits(x3[i])
+		bits |= b0[i] | b1[i] | b2[i] | b3[i]
 	}
 	return bits
 }
