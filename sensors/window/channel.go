@@ -107,12 +107,13 @@ func (ch *channel) place(c *chunk) (i, cut int, duplicate bool) {
 		cut, c.n = c.n, 0
 		return i, cut, true
 	}
-	if c.rateHz <= 0 {
-		return i, 0, false
-	}
-	// A single sample takes no time, whatever its nominal rate.
-	if i > 0 && c.n > 1 {
-		if over := chunks[i-1].at(chunks[i-1].n); over-c.at(0) > c.slack() {
+	if i > 0 {
+		prev := &chunks[i-1]
+		over := prev.at(prev.n)
+		if c.n == 1 { // a single sample takes no time, whatever its nominal rate
+			over = prev.at(prev.n - 1)
+		}
+		if over-c.at(0) > c.slack() {
 			k := c.before(over)
 			c.off, c.n, cut = c.off+k, c.n-k, cut+k
 		}

@@ -239,7 +239,8 @@ func (w *Windower) gatherChannel(ch *channel, s *Segment) finding {
 		}
 		last = max(last, c.at(k-1))
 		s.Pieces = append(s.Pieces, Piece{
-			OffsetS: float64(from-w.next) / 1e9, RateHz: c.rateHz, N: k, Joined: n > 0 && c.joined,
+			// Within its slack a block may begin before the end of the one before it.
+			OffsetS: float64(max(0, from-w.next)) / 1e9, RateHz: c.rateHz, N: k, Joined: n > 0 && c.joined,
 		})
 		w.out.Quality |= c.quality
 		n += k
