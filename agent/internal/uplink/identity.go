@@ -10,10 +10,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
+
+	"github.com/millwright-iot/millwright/agent/internal/durable"
 )
 
 // identity is who the gateway is to the coordinator. It is one file, so key and
@@ -103,13 +105,11 @@ func (id *identity) save(dir string) error {
 	if id.tokenID != "" {
 		headers[tokenHeader] = id.tokenID
 	}
-	err = writeFile(path, 0o600, func(w io.Writer) error {
-		return errors.Join(
-			pem.Encode(w, &pem.Block{Type: "CERTIFICATE", Bytes: id.cert.Raw, Headers: headers}),
-			pem.Encode(w, &pem.Block{Type: "CERTIFICATE", Bytes: id.ca.Raw}),
-			pem.Encode(w, &pem.Block{Type: "EC PRIVATE KEY", Bytes: key}),
-		)
-	})
+	err = durable.WriteFile(path, slices.Concat( // mode 0600
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: id.cert.Raw, Headers: headers}),
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: id.ca.Raw}),
+		pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: key}),
+	))
 	if err != nil {
 		return fmt.Errorf("store certificate %q: %w", path, err)
 	}
@@ -137,10 +137,7 @@ func pendingKey(dir string) (*ecdsa.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = writeFile(path, 0o600, func(w io.Writer) error {
-		return pem.Encode(w, &pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
-	})
-	if err != nil {
+	if err := durable.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})); err != nil {
 		return nil, fmt.Errorf("store key %q: %w", path, err)
 	}
 	return key, nil

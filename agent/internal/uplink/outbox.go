@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/millwright-iot/millwright/agent/internal/durable"
 )
 
 // task names one try of one round of one job.
@@ -53,6 +55,7 @@ type outbox struct {
 const (
 	pendingSuffix = ".update"
 	sentSuffix    = ".sent"
+	tempPrefix    = ".tmp-" // of durable.WriteFile
 	maxHeader     = 4 << 10
 )
 
@@ -71,8 +74,8 @@ func openOutbox(dir string) (*outbox, map[string]error, error) {
 	for _, f := range files {
 		path := filepath.Join(dir, f.Name())
 		ext := filepath.Ext(f.Name())
-		if ext == tempSuffix {
-			os.Remove(path) // never renamed, so never promised to anyone
+		if strings.HasPrefix(f.Name(), tempPrefix) {
+			os.Remove(path) // power failed while it was written
 			continue
 		}
 		if ext != pendingSuffix && ext != sentSuffix {
@@ -119,14 +122,7 @@ func (o *outbox) put(t task, base string, blob []byte) error {
 	if err != nil {
 		return err
 	}
-	err = writeFile(o.path(t, pendingSuffix), 0o600, func(w io.Writer) error {
-		if _, err := w.Write(append(header, '\n')); err != nil {
-			return err
-		}
-		_, err := w.Write(blob)
-		return err
-	})
-	if err != nil {
+	if err := durable.WriteFile(o.path(t, pendingSuffix), slices.Concat(header, []byte{'\n'}, blob)); err != nil {
 		return fmt.Errorf("store update in the outbox: %w", err)
 	}
 	o.pending = append(o.pending, e)
@@ -171,7 +167,7 @@ func (o *outbox) received(e entry) error {
 		return err
 	}
 	o.sent[e.Job] = e
-	return syncDir(o.dir)
+	return durable.SyncDir(o.dir)
 }
 
 // drop gives an update up.
@@ -182,7 +178,7 @@ func (o *outbox) drop(e entry) error {
 	if err := os.Remove(o.path(e.task, pendingSuffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return syncDir(o.dir)
+	return durable.SyncDir(o.dir)
 }
 
 // list returns the pending updates, oldest first.

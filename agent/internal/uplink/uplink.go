@@ -185,6 +185,7 @@ func (u *Uplink) attempt(ctx context.Context, e *enrolment) (*observer, error) {
 
 // failed tells of a trouble that keeps the line down.
 func (u *Uplink) failed(t trouble, err error, retry time.Duration) {
+	u.diary.trouble(t, u.cfg.Address, err, retry)
 	now := time.Now()
 	u.shown.change(func(s *State) {
 		if s.Connected {
@@ -192,7 +193,6 @@ func (u *Uplink) failed(t trouble, err error, retry time.Duration) {
 		}
 		s.LastError, s.LastErrorAt, s.Mend = t.what+": "+err.Error(), now, t.mend
 	})
-	u.diary.trouble(t, u.cfg.Address, err, retry)
 }
 
 func (u *Uplink) dropped(reason string) {
