@@ -219,27 +219,28 @@ func BenchmarkStore_Put(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer s.Close()
+			commits, update := 0, s.changes.update
+			s.changes.update = func(f func(*bolt.Tx) error) error { commits++; return update(f) }
 			var wg sync.WaitGroup
 			b.ResetTimer()
 			for w := range writers {
 				wg.Go(func() {
 					var rev uint64
 					for i := w; i < b.N; i += writers {
-						if rev, err = put(s, fmt.Sprintf("agent/%d", w), value, rev); err != nil {
+						next, err := s.Put(context.Background(), fmt.Sprintf("agent/%d", w), value, rev)
+						if err != nil {
 							b.Error(err)
 							return
 						}
+						rev = next
 					}
 				})
 			}
 			wg.Wait()
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "puts/s")
+			b.ReportMetric(float64(b.N)/float64(commits), "puts/commit")
 		})
 	}
-}
-
-func put(s *Store, key string, value []byte, rev uint64) (uint64, error) {
-	return s.Put(context.Background(), key, value, rev)
 }
 
 func BenchmarkStore_PutBlob(b *testing.B) {
