@@ -28,8 +28,8 @@ web: {listen: {{.Page}}}
 	agentYAML = template.Must(template.New("agent").Parse(`# Written by millwright-demo.
 gateway: {{.Gateway}}
 data_dir: {{.DataDir}}
-coordinator: {address: {{.Coordinator}}, token_file: {{.TokenFile}}}
-mqtt: {broker: tcp://{{.Broker}}}
+{{with .Coordinator}}coordinator: {address: {{.}}, token_file: {{$.TokenFile}}}
+{{end}}mqtt: {broker: tcp://{{.Broker}}}
 api: {listen: {{.API}}}
 machines:
 {{- range .Machines}}

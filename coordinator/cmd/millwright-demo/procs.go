@@ -38,10 +38,14 @@ func newProcs(binDir, logDir string) *procs {
 	return &procs{binDir: binDir, logDir: logDir, died: make(chan error, 1)}
 }
 
-// start runs a command of binDir with its output in logDir/name.log. A process
+// start runs a command of binDir, or at an absolute path, with its output in
+// logDir/name.log. A process
 // that may finish by itself (mayEnd) is not reported on died when it succeeds.
 func (p *procs) start(name string, mayEnd bool, command string, args ...string) (*proc, error) {
-	path := filepath.Join(p.binDir, command)
+	path := command
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(p.binDir, command)
+	}
 	logPath := filepath.Join(p.logDir, name+".log")
 	out, err := os.OpenFile(logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
