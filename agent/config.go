@@ -3,6 +3,8 @@
 package agent
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/millwright-iot/millwright/fedavg/strictyaml"
@@ -24,6 +26,9 @@ type Config struct {
 	API         APIConfig          `yaml:"api" json:"api"`
 	Store       StoreConfig        `yaml:"store" json:"store"`
 	Machines    []MachineConfig    `yaml:"machines" json:"machines"`
+
+	// Version of the program, shown and told to the coordinator. Not in the file.
+	Version string `yaml:"-" json:"-"`
 }
 
 // CoordinatorConfig says where the coordinator is and, until the agent has
@@ -155,4 +160,27 @@ func (c *Config) Validate() error {
 	}
 	c.fill()
 	return nil
+}
+
+// Summary says in a few lines what an agent of this configuration does.
+func (c *Config) Summary() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "gateway %s reads %s", c.Gateway, c.MQTT.Broker)
+	if c.MQTT.Publish {
+		fmt.Fprintf(&b, " and publishes millwright/%s/<machine>/score and …/alarm there", c.Gateway)
+	}
+	b.WriteString("\n")
+	for _, m := range c.Machines {
+		fmt.Fprintf(&b, "machine %s of class %s:\n", m.Name, m.Class)
+		for _, ch := range m.Channels {
+			fmt.Fprintf(&b, "  %s in %s from %s (%s)\n", ch.Name, ch.Unit, ch.Topic, ch.Decode.Format)
+		}
+	}
+	if c.Coordinator != nil {
+		fmt.Fprintf(&b, "learns with the coordinator at %s\n", c.Coordinator.Address)
+	} else {
+		b.WriteString("works alone: no coordinator is configured\n")
+	}
+	fmt.Fprintf(&b, "shows itself at http://%s/api/v1/status\n", c.API.Listen)
+	return b.String()
 }

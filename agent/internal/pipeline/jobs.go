@@ -141,19 +141,17 @@ func (t *track) setModel(r Release) error {
 	return nil
 }
 
-// Install swaps a released model in. Machines that do not serve the job ignore it.
-func (m *Machine) Install(jobName string, r Release) error {
+// Install swaps a released model of the job with that digest in. A machine that does
+// not serve the job ignores it.
+func (m *Machine) Install(digest string, r Release) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, f := range m.fronts {
-		for _, t := range f.tracks {
-			if t.spec.Name != jobName {
-				continue
-			}
-			if err := t.setModel(r); err != nil {
-				return fmt.Errorf("machine %s: %w", m.cfg.Name, err)
-			}
-		}
+	t := m.find(digest)
+	if t == nil {
+		return nil
+	}
+	if err := t.setModel(r); err != nil {
+		return fmt.Errorf("machine %s: %w", m.cfg.Name, err)
 	}
 	return nil
 }

@@ -40,12 +40,12 @@ type Memory interface {
 // Listener hears what a machine does. Its methods are called with the machine
 // locked: they must return at once and not call the Machine.
 type Listener interface {
-	// Scored is called for every window of the live job, Running or not. out.Reasons
-	// is valid during the call only.
-	Scored(machine string, spec job.Spec, out infer.Output)
+	// Scored is called for every window of the live job, Running or not. out is valid
+	// during the call only.
+	Scored(machine string, spec job.Spec, out *infer.Output)
 	// Alarm is called when an episode begins, grows worse or ends. st is what to
 	// keep for the next start.
-	Alarm(machine string, spec job.Spec, out infer.Output, st alarm.State)
+	Alarm(machine string, spec job.Spec, out *infer.Output, st alarm.State)
 }
 
 // Machine is one monitored machine. All methods are safe for concurrent use; Run is
@@ -71,14 +71,19 @@ type Machine struct {
 	complain time.Time // of the newest log line about a refused window
 }
 
-// New returns a Machine that serves its local job.
-func New(cfg Config, memory Memory, listener Listener, log *slog.Logger) (*Machine, error) {
+// New returns a Machine that serves its local job. state is the alarm state that the
+// machine left under the job of that digest.
+func New(cfg Config, memory Memory, listener Listener, digest string, state alarm.State, log *slog.Logger) (*Machine, error) {
 	m := &Machine{
 		cfg: cfg, memory: memory, listener: listener, log: log.With("machine", cfg.Name),
 		queue: newQueue(), unserved: map[string]string{}, refused: map[string]int64{},
 		before: Counts{Dropped: map[string]int64{}},
 	}
-	t, err := m.newTrack(m.localJob(), Release{}, alarm.State{})
+	local := m.localJob()
+	if local.Digest() != digest {
+		state = alarm.State{}
+	}
+	t, err := m.newTrack(local, Release{}, state)
 	if err != nil {
 		return nil, err
 	}
@@ -212,9 +217,9 @@ func (m *Machine) note(t *track, out infer.Output) {
 		return
 	}
 	if out.Change != alarm.None {
-		m.listener.Alarm(m.cfg.Name, t.spec, out, t.detector.AlarmState())
+		m.listener.Alarm(m.cfg.Name, t.spec, &t.out, t.detector.AlarmState())
 	}
-	m.listener.Scored(m.cfg.Name, t.spec, out)
+	m.listener.Scored(m.cfg.Name, t.spec, &t.out)
 }
 
 // alarming says whether the live job is in alarm or about to be.

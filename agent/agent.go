@@ -1,0 +1,266 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/millwright-iot/millwright/agent/internal/alarm"
+	"github.com/millwright-iot/millwright/agent/internal/api"
+	"github.com/millwright-iot/millwright/agent/internal/infer"
+	"github.com/millwright-iot/millwright/agent/internal/journal"
+	"github.com/millwright-iot/millwright/agent/internal/models"
+	"github.com/millwright-iot/millwright/agent/internal/pipeline"
+	"github.com/millwright-iot/millwright/agent/internal/publish"
+	"github.com/millwright-iot/millwright/agent/internal/samples"
+	"github.com/millwright-iot/millwright/agent/internal/uplink"
+	"github.com/millwright-iot/millwright/fedavg/job"
+	"github.com/millwright-iot/millwright/sensors"
+	"github.com/millwright-iot/millwright/sensors/mqttsource"
+)
+
+// Agent is the process of one gateway.
+//
+//	source → machines (queue → window → features → infer → alarm) → journal, publisher, API
+//	                                ↓
+//	                          sample store → Train, when the uplink asks
+type Agent struct {
+	cfg     Config
+	log     *slog.Logger
+	started time.Time
+
+	store     *samples.Store
+	journal   *journal.Journal
+	models    *models.Store
+	machines  []*pipeline.Machine // in the order of the configuration
+	byName    map[string]*pipeline.Machine
+	source    *mqttsource.Source
+	publisher *publish.Publisher // nil if results are not published
+	server    *api.Server
+	uplink    *uplink.Uplink // nil without a coordinator
+	pulse     pulse
+	changed   notifier
+	unknown   counter // samples for a machine that is not configured
+
+	jobsMu sync.Mutex // guards what follows; taken before a machine's lock
+	jobs   map[string]*served
+	// training is held by the one training run there may be.
+	training chan struct{}
+}
+
+// New makes an agent of a valid configuration. It reads what an earlier run left in
+// cfg.DataDir; what it cannot read or write there is logged and worked without.
+// Nothing listens, connects or runs before Run.
+func New(cfg Config, log *slog.Logger) (*Agent, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	a := &Agent{
+		cfg: cfg, log: log, started: time.Now(), byName: map[string]*pipeline.Machine{},
+		jobs: map[string]*served{}, training: make(chan struct{}, 1),
+	}
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		log.Error("data directory cannot be made; the agent works from memory and forgets at a restart", "data_dir", cfg.DataDir, "error", err)
+	}
+	var err error
+	a.store, err = samples.Open(filepath.Join(cfg.DataDir, "samples.db"),
+		samples.Options{MaxRecent: cfg.Store.MaxSamples, MaxBytes: int64(cfg.Store.MaxSize)}, log)
+	if err != nil {
+		return nil, err
+	}
+	a.journal = journal.Open(filepath.Join(cfg.DataDir, "alarms.json"), log)
+	a.models = models.New(filepath.Join(cfg.DataDir, "models"), log)
+	if err := a.connectors(); err != nil {
+		return nil, errors.Join(err, a.store.Close())
+	}
+	if err := a.makeMachines(); err != nil {
+		return nil, errors.Join(err, a.store.Close())
+	}
+	return a, nil
+}
+
+// connectors makes what talks to others.
+func (a *Agent) connectors() error {
+	broker, err := a.cfg.MQTT.broker()
+	if err != nil {
+		return err
+	}
+	a.source, err = mqttsource.New(a.cfg.MQTT.Broker, a.cfg.channels(), mqttsource.Options{
+		ClientID: a.cfg.MQTT.ClientID, Username: broker.Username, Password: broker.Password, TLS: broker.TLS,
+		MaxPayloadBytes: int(a.cfg.MQTT.MaxPayload),
+	}, a.log)
+	if err != nil {
+		return err
+	}
+	if a.cfg.MQTT.Publish {
+		broker.ClientID, broker.Gateway = a.cfg.MQTT.ClientID+"-results", a.cfg.Gateway
+		a.publisher = publish.New(broker, a.log)
+	}
+	if c := a.cfg.Coordinator; c != nil {
+		a.uplink, err = uplink.New(uplink.Config{
+			Address: c.Address, Token: c.Token, TokenFile: c.TokenFile,
+			Gateway: a.cfg.Gateway, DataDir: a.cfg.DataDir, Version: a.cfg.Version,
+		}, node{a}, a.log)
+		if err != nil {
+			return err
+		}
+	}
+	var debug http.Handler
+	if a.cfg.API.Pprof {
+		debug = profiles()
+	}
+	a.server = api.New(api.Options{Listen: a.cfg.API.Listen, Metrics: a.metrics(), Debug: debug}, view{a}, a.log)
+	return nil
+}
+
+// makeMachines makes the machines, with the jobs, models and alarms of the last run.
+func (a *Agent) makeMachines() error {
+	for _, c := range a.cfg.Machines {
+		digest, st := a.journal.State(c.Name)
+		m, err := pipeline.New(c.pipeline(a.cfg.Store.MaxSamples), a.store, listener{a, c.Class}, digest, st, a.log)
+		if err != nil {
+			return fmt.Errorf("set up machine %q: %w", c.Name, err)
+		}
+		a.machines = append(a.machines, m)
+		a.byName[c.Name] = m
+	}
+	a.jobsMu.Lock()
+	defer a.jobsMu.Unlock()
+	a.apply(a.models.LoadJobs(), true)
+	return nil
+}
+
+// Run works until ctx ends; then it stops reading, finishes what is queued, writes
+// what is in memory and returns nil.
+func (a *Agent) Run(ctx context.Context) error {
+	a.log.Info("agent starts", "gateway", a.cfg.Gateway, "version", a.cfg.Version, "machines", len(a.machines))
+	// Stopped in the order of the data: first what feeds the machines, then the
+	// machines, then what keeps their results.
+	keepCtx, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopKeeping()
+	machineCtx, stopMachines := context.WithCancel(keepCtx)
+	defer stopMachines()
+	var feeders, machines, keepers group
+
+	keepers.run(keepCtx, a.log, "sample store", a.store.Run)
+	keepers.run(keepCtx, a.log, "alarm journal", a.journal.Run)
+	if a.publisher != nil {
+		keepers.run(keepCtx, a.log, "publisher", a.publisher.Run)
+	}
+	for _, m := range a.machines {
+		machines.run(machineCtx, a.log, "machine "+m.Name(), m.Run)
+	}
+	feeders.run(ctx, a.log, "local interface", a.server.Run)
+	feeders.run(ctx, a.log, "watchdog", a.watch)
+	if a.uplink != nil {
+		feeders.run(ctx, a.log, "uplink", a.uplink.Run)
+	}
+	feeders.run(ctx, a.log, "MQTT source", func(ctx context.Context) error { return a.source.Run(ctx, a.accept) })
+
+	<-ctx.Done()
+	feeders.wait()
+	stopMachines()
+	machines.wait()
+	for _, m := range a.machines {
+		digest, st := m.AlarmState()
+		a.journal.SetState(m.Name(), digest, st)
+	}
+	stopKeeping()
+	keepers.wait()
+	if err := a.store.Close(); err != nil {
+		a.log.Error("sample store closed with an error", "error", err)
+	}
+	a.log.Info("agent stopped")
+	return nil
+}
+
+// accept hands a block to its machine.
+func (a *Agent) accept(b sensors.Block) error {
+	if m, ok := a.byName[b.Machine]; ok {
+		m.Offer(b)
+	} else {
+		a.unknown.Add(int64(len(b.Samples)))
+	}
+	return nil
+}
+
+// APIAddress waits until the local interface listens and returns its address, once;
+// it is for those who configured port 0.
+func (a *Agent) APIAddress(ctx context.Context) (string, error) {
+	select {
+	case address := <-a.server.Bound():
+		return address, nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// listener passes on what one machine does. Its methods must not wait.
+type listener struct {
+	a     *Agent
+	class string
+}
+
+// Scored implements pipeline.Listener.
+func (l listener) Scored(machine string, spec job.Spec, out *infer.Output) {
+	if l.a.publisher != nil {
+		l.a.publisher.Score(machine, l.class, spec.Name, out)
+	}
+	l.a.changed.notify()
+}
+
+// Alarm implements pipeline.Listener.
+func (l listener) Alarm(machine string, spec job.Spec, out *infer.Output, st alarm.State) {
+	e, ok := l.a.journal.Lasting(machine)
+	if !ok {
+		e = journal.Episode{
+			ID: journal.NewID(), Gateway: l.a.cfg.Gateway, Machine: machine, Class: l.class, Raised: st.Raised.UTC(),
+		}
+	}
+	e.Active, e.Zone, e.PeakScore = st.Active, st.Zone, st.Peak
+	e.Job, e.ModelVersion = spec.Name, out.Version
+	if out.Change == alarm.Cleared {
+		e.Cleared = out.At.UTC()
+	} else {
+		e.Reasons = reasons(out.Reasons)
+	}
+	l.a.record(e, spec.Digest(), st)
+}
+
+// record keeps and publishes an episode's next revision.
+func (a *Agent) record(e journal.Episode, digest string, st alarm.State) {
+	e = a.journal.Put(e, digest, st)
+	a.log.Warn("alarm", "machine", e.Machine, "active", e.Active, "zone", string(e.Zone), "peak_score", e.PeakScore, "episode", e.ID, "revision", e.Revision)
+	if a.publisher != nil {
+		a.publisher.Alarm(e)
+	}
+	a.changed.notify()
+}
+
+func reasons(list []infer.Reason) []journal.Reason {
+	out := make([]journal.Reason, len(list))
+	for i, r := range list {
+		out[i] = journal.Reason(r)
+	}
+	return out
+}
+
+// group waits for goroutines. One that ends with an error is logged: the others do
+// not depend on it.
+type group struct{ wg sync.WaitGroup }
+
+func (g *group) run(ctx context.Context, log *slog.Logger, name string, f func(context.Context) error) {
+	g.wg.Go(func() {
+		if err := f(ctx); err != nil {
+			log.Error("part of the agent ended", "part", name, "error", err)
+		}
+	})
+}
+
+func (g *group) wait() { g.wg.Wait() }

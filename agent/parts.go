@@ -1,0 +1,108 @@
+package agent
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/millwright-iot/millwright/agent/internal/pipeline"
+	"github.com/millwright-iot/millwright/agent/internal/publish"
+	"github.com/millwright-iot/millwright/sensors"
+	"github.com/millwright-iot/millwright/sensors/mqttsource"
+)
+
+// counter is shared by goroutines.
+type counter = atomic.Int64
+
+// notifier tells whoever asked that something changed.
+type notifier struct {
+	mu sync.Mutex
+	ch chan struct{} // nil while nobody asked, so that a window allocates nothing
+}
+
+func (n *notifier) wait() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ch == nil {
+		n.ch = make(chan struct{})
+	}
+	return n.ch
+}
+
+func (n *notifier) notify() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ch != nil {
+		close(n.ch)
+		n.ch = nil
+	}
+}
+
+// broker makes connection options of the configuration; files it names must be readable.
+func (c *MQTTConfig) broker() (publish.Options, error) {
+	o := publish.Options{Username: c.Username}
+	var err error
+	if o.Broker, err = mqttsource.ParseBroker(c.Broker); err != nil {
+		return o, err
+	}
+	if c.PasswordFile != "" {
+		text, err := os.ReadFile(c.PasswordFile)
+		if err != nil {
+			return o, fmt.Errorf("read mqtt.password_file: %w", err)
+		}
+		o.Password, _, _ = strings.Cut(string(text), "\n")
+		if o.Password = strings.TrimSuffix(o.Password, "\r"); o.Password == "-" {
+			o.Password = "" // what systemd hands over for a credential that is not there
+		}
+	}
+	if c.TLS == nil {
+		return o, nil
+	}
+	o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: o.Broker.Hostname()}
+	if c.TLS.CAFile != "" {
+		pem, err := os.ReadFile(c.TLS.CAFile)
+		if err != nil {
+			return o, fmt.Errorf("read mqtt.tls.ca_file: %w", err)
+		}
+		o.TLS.RootCAs = x509.NewCertPool()
+		if !o.TLS.RootCAs.AppendCertsFromPEM(pem) {
+			return o, fmt.Errorf("read mqtt.tls.ca_file %q: it holds no PEM certificate", c.TLS.CAFile)
+		}
+	}
+	if c.TLS.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
+		if err != nil {
+			return o, fmt.Errorf("read mqtt.tls.cert_file and key_file: %w", err)
+		}
+		o.TLS.Certificates = []tls.Certificate{pair}
+	}
+	return o, nil
+}
+
+// channels lists what the source reads. The units are known to be good.
+func (c *Config) channels() []mqttsource.Channel {
+	var list []mqttsource.Channel
+	for _, m := range c.Machines {
+		for _, ch := range m.Channels {
+			unit, _ := sensors.ParseUnit(ch.Unit)
+			list = append(list, mqttsource.Channel{Machine: m.Name, Channel: ch.Name, Topic: ch.Topic, Unit: unit, Decode: ch.Decode})
+		}
+	}
+	return list
+}
+
+func (m *MachineConfig) pipeline(maxRecent int) pipeline.Config {
+	c := pipeline.Config{
+		Name: m.Name, Class: m.Class, Channels: map[string]sensors.Quantity{},
+		Window: m.Window, Baseline: m.Baseline, StaleAfter: m.StaleAfter, MaxRecent: maxRecent,
+	}
+	for _, ch := range m.Channels {
+		unit, _ := sensors.ParseUnit(ch.Unit)
+		c.Channels[ch.Name] = unit.Quantity
+	}
+	return c
+}
