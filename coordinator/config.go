@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -136,13 +135,14 @@ func (c *Config) check() []problem {
 	}
 	if c.DataDir == "" {
 		bad("data_dir", "is missing; name a directory that only the coordinator's user can read, e.g. /var/lib/millwright-coordinator")
-	} else if !filepath.IsAbs(c.DataDir) && strings.HasPrefix(c.DataDir, "~") {
+	} else if strings.HasPrefix(c.DataDir, "~") {
 		bad("data_dir", "%q is not expanded; write the path in full", c.DataDir)
 	}
-	for path, addr := range map[string]string{"listen": c.Listen, "web.listen": c.Web.Listen} {
-		if err := checkAddress(addr); err != nil {
-			bad(path, "%v", err)
-		}
+	if err := checkAddress(c.Listen); err != nil {
+		bad("listen", "%v", err)
+	}
+	if err := checkAddress(c.Web.Listen); err != nil {
+		bad("web.listen", "%v", err)
 	}
 	if len(c.Hosts) == 0 {
 		bad("hosts", "is empty; name at least one host name or IP address that agents use")

@@ -19,7 +19,6 @@ import (
 	"github.com/millwright-iot/millwright/coordinator/internal/enrol"
 	"github.com/millwright-iot/millwright/coordinator/internal/rpc"
 	"github.com/millwright-iot/millwright/coordinator/internal/web"
-	"github.com/millwright-iot/millwright/fedavg/fedpb"
 	"github.com/millwright-iot/millwright/fedavg/fedrpc"
 )
 
@@ -77,8 +76,7 @@ func listen(whose, key, address string) (net.Listener, error) {
 func (c *Coordinator) serveAgents(ctx context.Context, l net.Listener) error {
 	service := rpc.NewService(c, c.authority, rpc.Options{Version: c.cfg.Version, QueueMessages: c.cfg.Limits.MaxQueuedMessages})
 	server := grpc.NewServer(append(fedrpc.ServerOptions(), grpc.Creds(credentials.NewTLS(c.authority.ServerTLS())))...)
-	fedpb.RegisterFederationServer(server, service)
-	fedpb.RegisterEnrolmentServer(server, rpc.NewEnrolment(c.authority, c.log))
+	rpc.Register(server, service, rpc.NewEnrolment(c.authority, c.log))
 
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

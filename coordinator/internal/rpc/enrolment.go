@@ -25,8 +25,7 @@ type Authority interface {
 	Authenticate(ctx context.Context, conn tls.ConnectionState) (string, error)
 }
 
-// Enrolment serves the Enrolment service over an Authority; register it with
-// fedpb.RegisterEnrolmentServer.
+// Enrolment serves the Enrolment service over an Authority.
 type Enrolment struct {
 	fedpb.UnimplementedEnrolmentServer
 

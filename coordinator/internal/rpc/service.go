@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -42,7 +43,13 @@ type Service struct {
 	pumps   sync.WaitGroup // readers and writers of sessions
 }
 
-// NewService makes a Service; register it with fedpb.RegisterFederationServer.
+// Register makes server serve both services.
+func Register(server grpc.ServiceRegistrar, s *Service, e *Enrolment) {
+	fedpb.RegisterFederationServer(server, s)
+	fedpb.RegisterEnrolmentServer(server, e)
+}
+
+// NewService makes a Service.
 func NewService(b Backend, a Authority, opts Options) *Service {
 	if opts.QueueMessages <= 0 {
 		opts.QueueMessages = 64
