@@ -27,7 +27,7 @@ func NewFamily(spec Spec, features int) (Family, error) {
 		return nil, fmt.Errorf("make model family: %w", errors.Join(errs...))
 	}
 	if spec.Kind == KindAutoencoder {
-		return newAutoencoder(*spec.Autoencoder, features), nil
+		return newAutoencoder(*spec.Autoencoder, features)
 	}
 	return newGaussian(*spec.Gaussian, features, spec.Overlap), nil
 }

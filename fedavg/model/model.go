@@ -52,7 +52,7 @@ type Set struct {
 type Trained struct {
 	Vectors []fedavg.Vector    // in ParamLayout: deltas or sums
 	Weight  float64            // number of rows learned from
-	Metrics map[string]float64 // at least "loss": mean training loss per row
+	Metrics map[string]float64 // at least "loss": mean loss per row under the global parameters received
 }
 
 // Model scores standardised feature vectors. It holds scratch space: one
@@ -61,6 +61,7 @@ type Model interface {
 	// Score returns how unusual z is, ≥ 0 and finite for finite z.
 	Score(z []float64) float64
 	// Contributions writes into dst (nil allocates) how much each feature adds
-	// to Score(z), the largest being the reason for the score.
+	// to the square of Score(z): each is ≥ 0, they sum to it, and the largest is
+	// the reason for the score.
 	Contributions(dst, z []float64) []float64
 }

@@ -1,0 +1,99 @@
+package model
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+)
+
+// Adam's constants (Kingma & Ba, arXiv 1412.6980, algorithm 1).
+const (
+	adamBeta1   = 0.9
+	adamBeta2   = 0.999
+	adamEpsilon = 1e-8
+	// clipNorm bounds a batch's gradient, so that one wild row cannot fill Adam's
+	// moments for the rest of the round.
+	clipNorm = 5
+)
+
+// trainer trains a network in place. All its memory is allocated at the start.
+type trainer struct {
+	net        *network
+	spec       AutoencoderSpec
+	rand       *rand.Rand
+	start      []float64 // the global parameters
+	grad       []float64
+	m, v       []float64 // Adam's moments
+	pow1, pow2 float64   // β₁ᵗ, β₂ᵗ
+	order      []int
+}
+
+func newTrainer(net *network, spec AutoencoderSpec, seed uint64) *trainer {
+	n := len(net.params)
+	t := &trainer{
+		net: net, spec: spec, rand: rand.New(rand.NewPCG(seed, 0x74726169)),
+		start: append([]float64(nil), net.params...),
+		grad:  make([]float64, n), m: make([]float64, n), v: make([]float64, n), pow1: 1, pow2: 1,
+	}
+	return t
+}
+
+// epoch passes once over rows in a random order.
+func (t *trainer) epoch(ctx context.Context, rows [][]float64) error {
+	if len(t.order) != len(rows) {
+		t.order = make([]int, len(rows))
+		for i := range t.order {
+			t.order[i] = i
+		}
+	}
+	t.rand.Shuffle(len(t.order), func(i, j int) { t.order[i], t.order[j] = t.order[j], t.order[i] })
+	for left := t.order; len(left) > 0; {
+		n := min(t.spec.BatchSize, len(left))
+		clear(t.grad)
+		for i, r := range left[:n] {
+			if i%256 == 0 && ctx.Err() != nil {
+				return ctx.Err()
+			}
+			t.net.forward(rows[r])
+			t.net.backward(t.grad, rows[r], rows[r])
+		}
+		t.step(n)
+		left = left[n:]
+	}
+	return nil
+}
+
+// step applies the gradient summed over n rows.
+func (t *trainer) step(n int) {
+	norm := 0.0
+	for i, g := range t.grad {
+		g = g/float64(n) + float64(t.spec.Proximal*(t.net.params[i]-t.start[i]))
+		t.grad[i] = g
+		norm += float64(g * g)
+	}
+	scale := 1.0
+	if norm = math.Sqrt(norm); norm > clipNorm {
+		scale = clipNorm / norm
+	}
+	t.pow1 *= adamBeta1
+	t.pow2 *= adamBeta2
+	for i, g := range t.grad {
+		g *= scale
+		t.m[i] = float64(adamBeta1*t.m[i]) + float64((1-adamBeta1)*g)
+		t.v[i] = float64(adamBeta2*t.v[i]) + float64((1-adamBeta2)*float64(g*g))
+		m, v := t.m[i]/(1-t.pow1), t.v[i]/(1-t.pow2)
+		t.net.params[i] -= float64(t.spec.LearningRate * m / (math.Sqrt(v) + adamEpsilon))
+	}
+}
+
+// meanLoss is the mean squared error per row.
+func (t *trainer) meanLoss(ctx context.Context, rows [][]float64) (float64, error) {
+	total := 0.0
+	for r, z := range rows {
+		if r%256 == 0 && ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		total += meanSquaredError(t.net.forward(z), z) / float64(len(rows))
+	}
+	return total, nil
+}
