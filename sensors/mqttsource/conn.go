@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -124,7 +125,9 @@ func (c *conn) skip(header, envelope, remaining, topicLen int, qos byte) error {
 	if _, err := io.ReadFull(c.in, head); err != nil {
 		return err
 	}
-	if _, err := io.CopyN(io.Discard, c.in, int64(remaining-envelope)); err != nil {
+	if _, err := io.CopyN(io.Discard, c.in, int64(remaining-envelope)); err == io.EOF {
+		return io.ErrUnexpectedEOF
+	} else if err != nil {
 		return err
 	}
 	c.tooLarge(string(head[header+2:header+2+topicLen]), remaining-envelope)
@@ -175,6 +178,9 @@ func (c *conn) writeOut() {
 	defer c.Conn.Close()
 	var batch []byte
 	for range c.wake {
+		// Acknowledgements come in flocks: letting the ones being made join this
+		// write saves a sixth of all CPU time (BenchmarkSource_Mosquitto).
+		runtime.Gosched()
 		c.mu.Lock()
 		batch, c.out = c.out, batch[:0]
 		ending := c.err != nil

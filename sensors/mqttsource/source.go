@@ -144,6 +144,9 @@ func (s *Source) process(it *item, emit func(sensors.Block) error) error {
 				break
 			}
 		}
+		if !o.emitted && o.reason == Absent {
+			s.complain.dropped(Absent, it.topic, &s.channels[it.route.channels[0]], s.readings[0].Err)
+		}
 		clear(s.readings)
 	}
 	s.inbox.settle(it, o)
@@ -199,8 +202,8 @@ func (s *Source) deliver(it *item, ci int, r *decode.Reading, emit func(sensors.
 // refuse books samples of a channel that are not emitted.
 func (s *Source) refuse(it *item, ci int, reason Reason, samples int, err error) {
 	s.outcome.drop(reason, samples)
-	if reason == Absent && len(it.route.channels) > 1 {
-		return // a partial update: the topic's other channels have their values
+	if reason == Absent {
+		return // a partial update is no fault; process complains of a message with nothing at all
 	}
 	s.gaps[ci] = s.gaps[ci] || reason != Late
 	s.complain.dropped(reason, it.topic, &s.channels[ci], err)

@@ -108,7 +108,9 @@ func (p *plant) publish(ctx context.Context, m *member) error {
 			if first.IsZero() {
 				first = at
 			}
-			last = at
+			if at.After(last) {
+				last = at
+			}
 			return m.sender.send(ctx, topic, payload)
 		})
 	}

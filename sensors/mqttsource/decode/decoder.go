@@ -1,7 +1,6 @@
 package decode
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -56,7 +55,8 @@ type Reading struct {
 // not be used by two goroutines at once.
 type Decoder struct {
 	channels []channel
-	root     *node // nil when no channel needs a document
+	times    []timed // of this payload; channels that share a time share an entry
+	root     *node   // nil when no channel needs a document
 	scan     scanner
 	slab     []float64
 }
@@ -64,8 +64,21 @@ type Decoder struct {
 // channel is a Spec made ready.
 type channel struct {
 	Spec
-	value, time, rate int // slots, -1 for none
-	absent, timeless  error
+	value, rate int // slots, -1 for none
+	time        int // index into Decoder.times, -1 for none
+	absent      error
+}
+
+// timed is a time declared by one or more channels, read at most once a payload.
+type timed struct {
+	slot     int
+	format   TimeFormat
+	timeless error
+
+	read    bool
+	time    time.Time
+	quality sensors.Quality
+	err     error
 }
 
 // New makes a Decoder for the channels of one topic. The error joins every
@@ -87,8 +100,7 @@ func New(specs ...Spec) (*Decoder, error) {
 			c.absent = &Error{Absent, fmt.Sprintf("payload has nothing at path %q; check the path against a payload", s.Path)}
 		}
 		if s.TimePath != "" {
-			c.time = d.slot(s.TimePath)
-			c.timeless = fmt.Errorf("payload has no time at path %q; check time_path against a payload", s.TimePath)
+			c.time = d.timed(s)
 		}
 		if s.RatePath != "" {
 			c.rate = d.slot(s.RatePath)
@@ -115,6 +127,19 @@ func (d *Decoder) slot(path string) int {
 	return n.slot
 }
 
+// timed returns the index of the time that s declares.
+func (d *Decoder) timed(s Spec) int {
+	slot := d.slot(s.TimePath)
+	for i, t := range d.times {
+		if t.slot == slot && t.format == s.TimeFormat {
+			return i
+		}
+	}
+	d.times = append(d.times, timed{slot: slot, format: s.TimeFormat,
+		timeless: fmt.Errorf("payload has no time at path %q; check time_path against a payload", s.TimePath)})
+	return len(d.times) - 1
+}
+
 // Decode appends one Reading for each spec, in the order given to New, to dst.
 // payload is only read, and not kept.
 func (d *Decoder) Decode(dst []Reading, payload []byte) []Reading {
@@ -123,6 +148,9 @@ func (d *Decoder) Decode(dst []Reading, payload []byte) []Reading {
 		clear(d.scan.spans)
 		d.scan.data, d.scan.pos = payload, 0
 		broken = d.scan.document(d.root)
+		for i := range d.times {
+			d.times[i].read = false
+		}
 	}
 	for i := range d.channels {
 		c := &d.channels[i]
@@ -204,126 +232,29 @@ func (d *Decoder) field(r *Reading, c *channel) {
 		d.array(r, c, raw, v.kind)
 	}
 	if r.Err == nil && c.time >= 0 {
-		d.readTime(r, c)
+		t := &d.times[c.time]
+		if !t.read {
+			d.readTime(t)
+		}
+		r.Time, r.TimeErr = t.time, t.err
+		r.Quality |= t.quality
 	}
 }
 
-func (d *Decoder) readTime(r *Reading, c *channel) {
-	v := d.scan.spans[c.time]
+func (d *Decoder) readTime(t *timed) {
+	t.read, t.time, t.quality, t.err = true, time.Time{}, 0, nil
+	v := d.scan.spans[t.slot]
 	if v.kind == 0 || v.kind == 'n' {
-		r.TimeErr = c.timeless
+		t.err = t.timeless
 		return
 	}
 	raw := d.scan.data[v.start:v.end]
 	if v.kind == '"' {
 		raw = raw[1 : len(raw)-1]
 	}
-	t, assumed, err := ParseTime(asString(raw), c.TimeFormat)
-	if err != nil {
-		r.TimeErr = err
-		return
-	}
-	r.Time = t
-	if assumed {
-		r.Quality |= sensors.QualityZoneAssumed
-	}
-}
-
-// array reads the numbers of a JSON array that the scanner found well-formed.
-func (d *Decoder) array(r *Reading, c *channel, raw []byte, kind byte) {
-	if kind != '[' {
-		r.Err = &Error{NotNumber, fmt.Sprintf("value at path %q is not an array; use format json for a single number", c.Path)}
-		return
-	}
-	r.RateHz = c.RateHz
-	if c.rate >= 0 {
-		if v := d.scan.spans[c.rate]; v.kind != 0 {
-			x, err := number(d.scan.data[v.start:v.end])
-			if err != nil || !(x > 0) || math.IsInf(x, 0) {
-				r.Err = &Error{NotNumber, fmt.Sprintf("sampling rate at path %q is not a positive number", c.RatePath)}
-				return
-			}
-			r.RateHz = x
-		}
-	}
-	n := 1
-	for _, b := range raw {
-		if b == ',' {
-			n++
-		}
-	}
-	out := d.samples(n)
-	for raw = trim(raw[1 : len(raw)-1]); len(raw) > 0; {
-		end := 0
-		for end < len(raw) && raw[end] != ',' {
-			end++
-		}
-		x, err := number(trim(raw[:end]))
-		if err == nil {
-			x = x*c.Scale + c.Offset
-			if math.IsNaN(x) || math.IsInf(x, 0) {
-				err = notFinite(x)
-			}
-		}
-		if err != nil {
-			r.Err, r.Lost = err, n
-			return
-		}
-		out = append(out, x)
-		if end == len(raw) {
-			break
-		}
-		raw = raw[end+1:]
-	}
-	switch {
-	case len(out) == 0:
-		r.Err = &Error{Absent, fmt.Sprintf("array at path %q is empty", c.Path)}
-	case r.RateHz == 0:
-		r.Err, r.Lost = &Error{Absent, fmt.Sprintf("payload has no sampling rate at path %q; set rate_hz", c.RatePath)}, len(out)
-	}
-	r.Samples = out
-}
-
-// burst reads a binary run of samples.
-func (d *Decoder) burst(r *Reading, c *channel, payload []byte) {
-	if c.Header == HeaderUnix {
-		if len(payload) < 8 {
-			r.Err = &Error{Malformed, fmt.Sprintf("payload of %d bytes is shorter than its 8-byte time header; check header", len(payload))}
-			return
-		}
-		t, _, err := unixTime(math.Float64frombits(binary.LittleEndian.Uint64(payload)), 1)
-		r.Time, r.TimeErr = t, err
-		payload = payload[8:]
-	}
-	width := 4
-	if c.Format == Int16 {
-		width = 2
-	}
-	n := len(payload) / width
-	if n == 0 || len(payload)%width != 0 {
-		r.Err = &Error{Malformed, fmt.Sprintf("payload of %d bytes is not a whole number of %s samples; check format and header", len(payload), c.Format)}
-		return
-	}
-	r.RateHz = c.RateHz
-	r.Samples = d.samples(n)[:n]
-	if c.Format == Int16 {
-		for i := range r.Samples {
-			v := int16(binary.LittleEndian.Uint16(payload[2*i:]))
-			if v == math.MaxInt16 || v == math.MinInt16 {
-				r.Quality |= sensors.QualityClipped
-			}
-			r.Samples[i] = float64(v)*c.Scale + c.Offset
-		}
-	} else {
-		for i := range r.Samples {
-			r.Samples[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(payload[4*i:])))*c.Scale + c.Offset
-		}
-	}
-	for _, x := range r.Samples {
-		if math.IsNaN(x) || math.IsInf(x, 0) {
-			r.Err, r.Lost = notFinite(x), n
-			return
-		}
+	var assumed bool
+	if t.time, assumed, t.err = ParseTime(asString(raw), t.format); assumed {
+		t.quality = sensors.QualityZoneAssumed
 	}
 }
 

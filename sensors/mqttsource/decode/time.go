@@ -26,8 +26,16 @@ var isoLayouts = []struct {
 // UTC. zoneAssumed reports an ISO time without a zone, taken as UTC. Numbers
 // are rounded to the microsecond, the finest a double near 2 billion seconds holds.
 func ParseTime(text string, format TimeFormat) (t time.Time, zoneAssumed bool, err error) {
-	if format == "" || format == TimeAuto {
-		format = guessTimeFormat(text)
+	auto := format == "" || format == TimeAuto
+	v, perr := 0.0, error(nil)
+	if auto && len(text) > 4 && text[4] == '-' {
+		format = TimeISO
+	}
+	if format != TimeISO {
+		v, perr = strconv.ParseFloat(text, 64)
+	}
+	if auto && format != TimeISO {
+		format = guessTimeFormat(v, perr)
 	}
 	if format == TimeISO {
 		for _, l := range isoLayouts {
@@ -40,7 +48,6 @@ func ParseTime(text string, format TimeFormat) (t time.Time, zoneAssumed bool, e
 		}
 		return time.Time{}, false, fmt.Errorf("read time %q: not ISO 8601, as in 2026-03-01T10:14:33Z; set time_format to what the payload holds", clip(text))
 	}
-	v, perr := strconv.ParseFloat(text, 64)
 	if perr != nil || math.IsNaN(v) || math.IsInf(v, 0) {
 		return time.Time{}, false, fmt.Errorf("read time %q: not a number; set time_format to what the payload holds", clip(text))
 	}
@@ -64,8 +71,7 @@ func hasZone(text string) bool {
 // timeNanoseconds is only ever guessed, never configured.
 const timeNanoseconds TimeFormat = "ns"
 
-func guessTimeFormat(text string) TimeFormat {
-	v, err := strconv.ParseFloat(text, 64)
+func guessTimeFormat(v float64, err error) TimeFormat {
 	switch a := math.Abs(v); {
 	case err != nil:
 		return TimeISO
