@@ -7,7 +7,9 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/millwright-iot/millwright/coordinator/internal/fleet"
@@ -20,6 +22,8 @@ type runCommand struct {
 	Dir    string `help:"Folder for configurations, data and logs; emptied first." default:"build/demo" type:"path"`
 	Out    string `help:"Summary as JSON." default:"build/demo.json" type:"path"`
 	Seed   uint64 `help:"Seed of the generated machines." default:"1"`
+	// AgentCommands are for gateways of another architecture, under emulation.
+	AgentCommands []string `name:"agent-command" sep:"none" help:"Command of the next gateway's agent instead of millwright-agent, such as 'qemu-arm build/cross/millwright-agent-linux-armv6'; repeatable."`
 }
 
 // recordedRounds is how many rounds a replay has when nobody says.
@@ -67,6 +71,7 @@ func (c *runCommand) scenario() (scenario, error) {
 // demo is one demonstration under way.
 type demo struct {
 	scenario scenario
+	agents   []string // commands, see runCommand
 	dir      string
 	at       addresses
 	procs    *procs
@@ -88,7 +93,7 @@ func newDemo(c *runCommand, s scenario, out io.Writer) (*demo, error) {
 	}
 	at := addresses{broker: ports[0], coordinator: ports[1], page: ports[2], agents: ports[3:]}
 	return &demo{
-		scenario: s, dir: c.Dir, at: at, procs: newProcs(c.Bin, logs), out: out,
+		scenario: s, agents: c.AgentCommands, dir: c.Dir, at: at, procs: newProcs(c.Bin, logs), out: out,
 		watch: newWatcher("http://"+at.page, out),
 	}, nil
 }
@@ -166,7 +171,13 @@ func (d *demo) startAgents(ctx context.Context) error {
 		if err := writeAgent(config, filepath.Join(d.dir, gateway), tokenFile, gateway, d.at.agents[i], d.at, d.scenario); err != nil {
 			return err
 		}
-		if _, err := d.procs.start(gateway, false, "millwright-agent", "run", "--config", config); err != nil {
+		command := []string{"millwright-agent"}
+		if i < len(d.agents) {
+			if command, err = agentCommand(d.agents[i]); err != nil {
+				return err
+			}
+		}
+		if _, err := d.procs.start(gateway, false, command[0], append(command[1:], "run", "--config", config)...); err != nil {
 			return err
 		}
 	}
@@ -187,6 +198,20 @@ func (d *demo) startAgents(ctx context.Context) error {
 		return connected == len(d.scenario.gateways())
 	})
 	return err
+}
+
+// agentCommand splits a command line at blanks and finds its program.
+func agentCommand(line string) ([]string, error) {
+	command := strings.Fields(line)
+	if len(command) == 0 {
+		return nil, errors.New("--agent-command is empty")
+	}
+	program, err := exec.LookPath(command[0])
+	if err != nil {
+		return nil, fmt.Errorf("--agent-command %q: %w", line, err)
+	}
+	command[0], err = filepath.Abs(program)
+	return command, err
 }
 
 // answers waits until a GET of url succeeds.
