@@ -22,11 +22,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
-	"regexp"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/millwright-iot/millwright/coordinator/store"
+	"github.com/millwright-iot/millwright/fedavg/fedrpc"
 )
 
 // What can be wrong with a request; callers branch on these with errors.Is.
@@ -115,13 +116,15 @@ func Open(dir string, st store.Store, opts Options, log *slog.Logger) (*Authorit
 // it stands in tokens.
 func (a *Authority) CADigest() string { return a.ca.digest }
 
-var gatewayName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-
-// CheckGatewayName returns an error wrapping ErrRequest unless name is 1 to 63
-// lower-case letters, digits and '-', with no '-' at either end.
+// CheckGatewayName returns an error wrapping ErrRequest unless name can be a
+// gateway's: fedrpc.CheckGatewayName, which agents keep too, and no '.' at the
+// end, which no store's key may have.
 func CheckGatewayName(name string) error {
-	if !gatewayName.MatchString(name) {
-		return requestError("gateway name %q is not allowed: use 1 to 63 lower-case letters, digits and '-', not beginning or ending with '-'", name)
+	if err := fedrpc.CheckGatewayName(name); err != nil {
+		return requestError("%v", err)
+	}
+	if strings.HasSuffix(name, ".") {
+		return requestError("gateway name %q ends with '.': choose one that does not", name)
 	}
 	return nil
 }

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/millwright-iot/millwright/coordinator"
+	"github.com/millwright-iot/millwright/coordinator/store"
+	"github.com/millwright-iot/millwright/coordinator/store/boltstore"
+)
+
+type runCmd struct{ configFlag }
+
+// Run is called by kong.
+func (c *runCmd) Run(std streams) (err error) {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: cfg.Level()}))
+	st, err := boltstore.Open(cfg.DataDir, boltstore.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	co, err := coordinator.New(cfg, st, log)
+	if err != nil {
+		return err
+	}
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+
+	watched, unwatch := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { tellSystemd(watched, co.Ready(), st, log) })
+	err = co.Run(ctx)
+	unwatch()
+	wg.Wait()
+	return err
+}
+
+// tellSystemd reports readiness, then, if the unit has WatchdogSec, feeds the
+// watchdog as long as the store answers, and reports the stop. Without systemd
+// it waits for ctx.
+func tellSystemd(ctx context.Context, ready <-chan struct{}, st store.Store, log *slog.Logger) {
+	notify := func(state string) {
+		if _, err := daemon.SdNotify(false, state); err != nil {
+			log.Warn("cannot notify systemd", "state", state, "error", err)
+		}
+	}
+	select {
+	case <-ready:
+	case <-ctx.Done():
+		return
+	}
+	notify(daemon.SdNotifyReady)
+	defer notify(daemon.SdNotifyStopping)
+
+	interval, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		log.Warn("cannot read the watchdog's interval", "error", err)
+	}
+	if interval <= 0 {
+		<-ctx.Done()
+		return
+	}
+	tick := time.NewTicker(interval / 3)
+	defer tick.Stop()
+	for {
+		if err := answers(ctx, st); err == nil {
+			notify(daemon.SdNotifyWatchdog)
+		} else if ctx.Err() == nil {
+			log.Error("not feeding the watchdog", "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// answers asks the store for something that need not be there.
+func answers(ctx context.Context, st store.Store) error {
+	if _, err := st.Get(ctx, "watchdog"); err != nil && !errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("store does not answer: %w", err)
+	}
+	return nil
+}
