@@ -35,6 +35,7 @@ type Accumulator struct {
 	count    int
 	weight   fixed
 	metrics  map[string]metricSum
+	scratch  scratch // of the calling goroutine
 }
 
 // vectorSum is the sum of one vector; one of the slices is set.

@@ -113,27 +113,27 @@ func (a *Accumulator) mergeScalars(b *Accumulator) (*Accumulator, error) {
 	return after, nil
 }
 
-func (a *Accumulator) mergeSegment(b *Accumulator, seg *segment, old *scratch) error {
+func (a *Accumulator) mergeSegment(b *Accumulator, seg *segment, scratch *scratch) error {
 	v := seg.vector
 	var over bool
 	if mine := a.sums[v].f64; mine != nil {
 		mine = mine[seg.from:seg.to]
-		copy(old.f64[:], mine)
+		old := scratch.keep64(mine)
 		for i, x := range b.sums[v].f64[seg.from:seg.to] {
 			if mine[i], over = mine[i].add(x); over {
-				copy(mine, old.f64[:])
+				copy(mine, old)
 				return &RangeError{Vector: a.layout[v].Name, Index: seg.from + i, Value: x.float()}
 			}
 		}
 		return nil
 	}
 	mine := a.sums[v].f32[seg.from:seg.to]
-	copy(old.f32[:], mine)
+	old := scratch.keep32(mine)
 	seg.bound = limit32 // not known until it matters
 	for i, x := range b.sums[v].f32[seg.from:seg.to] {
 		sum := mine[i] + x
 		if (mine[i]^sum)&(x^sum) < 0 {
-			copy(mine, old.f32[:])
+			copy(mine, old)
 			return &RangeError{Vector: a.layout[v].Name, Index: seg.from + i, Value: float64(x) / unit32}
 		}
 		mine[i] = sum

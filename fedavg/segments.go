@@ -7,7 +7,8 @@ import (
 )
 
 // segment is a run of elements of one vector. Segments are summed one at a time
-// over all updates, so that the sums stay in the first-level cache.
+// over all updates, so that the sums stay in a core's own cache, and are long
+// enough for the processor to read ahead in each update.
 type segment struct {
 	vector, from, to int
 	// bound is at least the magnitude of every sum of a Float32 segment, in units,
@@ -17,17 +18,28 @@ type segment struct {
 }
 
 const (
-	segmentLen = 1024
+	segmentLen = 4096
 	// runLen is how many segments a goroutine takes at a time.
-	runLen = 8
+	runLen = 2
 	// parallelLen is how many elements make a second goroutine worthwhile.
 	parallelLen = 1 << 15
 )
 
-// scratch belongs to one goroutine.
+// scratch belongs to one goroutine: the sums of the segment at hand as they were.
 type scratch struct {
-	f32 [segmentLen]int64
-	f64 [segmentLen]fixed
+	f32 []int64
+	f64 []fixed
+}
+
+// keep32 stores sums, so that they can be restored.
+func (s *scratch) keep32(sums []int64) []int64 {
+	s.f32 = append(s.f32[:0], sums...)
+	return s.f32
+}
+
+func (s *scratch) keep64(sums []fixed) []fixed {
+	s.f64 = append(s.f64[:0], sums...)
+	return s.f64
 }
 
 // applyVectors adds or subtracts the vectors of us, all or none.
@@ -46,9 +58,9 @@ func (a *Accumulator) applyVectors(us []*Update, s sign) error {
 // applySegment adds or subtracts seg of us, or leaves it as it was.
 func (a *Accumulator) applySegment(seg *segment, us []*Update, s sign, old *scratch) error {
 	if a.sums[seg.vector].f64 != nil {
-		return a.apply64(seg, us, s, old.f64[:])
+		return a.apply64(seg, us, s, old)
 	}
-	return a.apply32(seg, us, s, old.f32[:])
+	return a.apply32(seg, us, s, old)
 }
 
 // eachSegment calls do for every segment, with several goroutines if elements
@@ -63,7 +75,7 @@ func (a *Accumulator) eachSegment(cost int, do func(*segment, *scratch) error, u
 	for range workers - 1 {
 		wg.Go(func() { w.run(new(scratch)) })
 	}
-	w.run(new(scratch))
+	w.run(&a.scratch)
 	wg.Wait()
 	if w.err != nil {
 		for _, i := range w.done {

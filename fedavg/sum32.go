@@ -15,19 +15,16 @@ const limit32 = 1 << 63
 //
 // The sums are allowed to go wrong first: the loop only collects the bits of
 // everything it adds. If these say that a number was not finite or that a sum
-// could have overflowed, the segment is restored from old and done again: first
+// could have overflowed, the segment is restored and done again: first
 // with the exact magnitudes, then, where these too leave a doubt, number by number.
-func (a *Accumulator) apply32(seg *segment, us []*Update, s sign, old []int64) error {
+func (a *Accumulator) apply32(seg *segment, us []*Update, s sign, scratch *scratch) error {
 	acc := a.sums[seg.vector].f32[seg.from:seg.to]
-	old = old[:len(acc)]
 	if seg.bound == 0 {
 		// All sums are zero, and perhaps never touched. To write first costs one page
 		// fault, to read first two and a flush of the other cores' translations.
 		clear(acc)
-		clear(old)
-	} else {
-		copy(old, acc)
 	}
+	old := scratch.keep32(acc)
 	if seg.bound < limit32 {
 		if bound := add32(acc, seg, us, s); bound < limit32 {
 			seg.bound = bound

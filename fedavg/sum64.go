@@ -3,9 +3,9 @@ package fedavg
 import "math"
 
 // apply64 adds or subtracts one Float64 segment of us, or leaves it as it was.
-func (a *Accumulator) apply64(seg *segment, us []*Update, s sign, old []fixed) error {
+func (a *Accumulator) apply64(seg *segment, us []*Update, s sign, scratch *scratch) error {
 	acc := a.sums[seg.vector].f64[seg.from:seg.to]
-	copy(old, acc)
+	old := scratch.keep64(acc)
 	for _, u := range us {
 		for i, x := range u.Vectors[seg.vector].F64[seg.from:seg.to] {
 			if !(math.Abs(x) < fixedLimit) {

@@ -27,7 +27,11 @@ func NewFamily(spec Spec, features int) (Family, error) {
 		return nil, fmt.Errorf("make model family: %w", errors.Join(errs...))
 	}
 	if spec.Kind == KindAutoencoder {
-		return newAutoencoder(*spec.Autoencoder, features)
+		f, err := newAutoencoder(*spec.Autoencoder, features)
+		if err != nil {
+			return nil, err // not f: a nil pointer in an interface is not a nil interface
+		}
+		return f, nil
 	}
 	return newGaussian(*spec.Gaussian, features, spec.Overlap), nil
 }
