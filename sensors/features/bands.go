@@ -35,7 +35,7 @@ func (sp *spectrum) shape() {
 // dominantHz returns the frequency of the highest bin, moved towards its higher
 // neighbour by the rule for the Hann window (T. Grandke, Interpolation algorithms for
 // discrete Fourier transforms of weighted signals, IEEE Trans. Instrum. Meas. 32 (1983)
-// 350–355, equation 12).
+// 350–355).
 func (sp *spectrum) dominantHz() float64 {
 	best := 0
 	for k, p := range sp.power {
@@ -55,14 +55,36 @@ func (sp *spectrum) dominantHz() float64 {
 	return at * sp.binHz()
 }
 
-// bins returns the bins of the band [lo, hi] in Hz.
-func (sp *spectrum) bins(lo, hi float64) (from, to int, err error) {
-	if hi > sp.rateHz/2 {
-		return 0, 0, fmt.Errorf("%g Hz is above half the sampling rate of %g Hz; sample faster or lower the frequency", hi, sp.rateHz)
+// allows reports whether a frequency can be told from this spectrum: it is not above
+// half the sampling rate, and at least two of its periods fit in the stretch, because
+// below that the window's main lobe reaches zero and a few samples that a window's edge
+// cut off a burst would pass for a measurement.
+func (sp *spectrum) allows(hz float64) error {
+	const periods = 2
+	// Frequencies that are a multiple of the width of a bin are not refused for the
+	// last bit of a division.
+	switch {
+	case hz > sp.rateHz/2:
+		return fmt.Errorf("%g Hz is above half the sampling rate of %g Hz; sample faster or lower the frequency", hz, sp.rateHz)
+	case hz*(1+sloppy) < periods*sp.binHz():
+		return fmt.Errorf("%g Hz needs %g s of samples without a break, which is two periods, and there are %g s; use a longer burst or window", hz, periods/hz, 1/sp.binHz())
 	}
-	// Frequencies that are a multiple of the width of a bin belong to the band
-	// although the division may not say so to the last bit.
-	const sloppy = 1e-9
+	return nil
+}
+
+const sloppy = 1e-9 // relative error of a frequency that does not matter
+
+// bins returns the bins of the band [lo, hi] in Hz; lo may be 0.
+func (sp *spectrum) bins(lo, hi float64) (from, to int, err error) {
+	if lo > 0 {
+		err = sp.allows(lo)
+	}
+	if err == nil {
+		err = sp.allows(hi)
+	}
+	if err != nil {
+		return 0, 0, err
+	}
 	from = max(1, int(math.Ceil(lo/sp.binHz()*(1-sloppy))))
 	to = min(len(sp.power)-1, int(math.Floor(hi/sp.binHz()*(1+sloppy)))) + 1
 	if from >= to {
@@ -88,7 +110,7 @@ func (sp *spectrum) meanSquare(lo, hi float64) (float64, error) {
 // the main lobe of the Hann window, which is four bins wide, so it does not matter where
 // between two bins the frequency lies.
 func (sp *spectrum) amplitude(hz float64) (float64, error) {
-	if _, _, err := sp.bins(sp.binHz(), hz); err != nil {
+	if err := sp.allows(hz); err != nil {
 		return 0, err
 	}
 	at := int(math.Round(hz / sp.binHz()))
@@ -100,7 +122,7 @@ func (sp *spectrum) amplitude(hz float64) (float64, error) {
 }
 
 // velocityRMS returns the velocity of a vibration in the band, in mm/s (ISO 20816-1
-// clause 4.2: root mean square of the velocity from 10 to 1000 Hz). Acceleration is
+// and -3: root mean square of the velocity, usually from 10 to 1000 Hz). Acceleration is
 // integrated by dividing each bin by (2πf)².
 func (sp *spectrum) velocityRMS(lo, hi float64, q sensors.Quantity) (float64, error) {
 	from, to, err := sp.bins(lo, hi)

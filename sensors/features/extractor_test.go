@@ -66,7 +66,7 @@ func TestExtract_ZeroAndConstant(t *testing.T) {
 	}
 }
 
-func TestExtract_SinglesAndOffByOne(t *testing.T) {
+func TestDefault_OneSample(t *testing.T) {
 	one := window.Segment{Channel: "a", Samples: []float64{4}, Pieces: []window.Piece{{N: 1}}}
 	for _, q := range []sensors.Quantity{sensors.Acceleration, sensors.Temperature, sensors.Pressure, sensors.Current, sensors.Displacement} {
 		for i, x := range extract(t, q, one, Default(q)...) {
@@ -159,8 +159,10 @@ func TestExtract_Errors(t *testing.T) {
 		whole   bool   // the channel, not one feature
 	}{
 		{"velocity_rms", window.Regular("a", 1600, signal(1600, 1600)), "above half the sampling rate of 1600 Hz", false},
-		{"band_21_39", window.Regular("a", 3200, signal(160, 3200)), "no bin between 21 and 39 Hz: bins are 20 Hz apart", false},
-		{"amp_2", window.Regular("a", 3200, signal(160, 3200)), "no bin", false},
+		{"band_41_59", window.Regular("a", 3200, signal(160, 3200)), "no bin between 41 and 59 Hz: bins are 20 Hz apart", false},
+		{"band_10_100", window.Regular("a", 3200, signal(160, 3200)), "10 Hz needs 0.2 s of samples without a break, which is two periods, and there are 0.05 s", false},
+		{"amp_39", window.Regular("a", 3200, signal(160, 3200)), "39 Hz needs", false},
+		{"amp_1601", window.Regular("a", 3200, signal(160, 3200)), "above half the sampling rate", false},
 		{"centroid", window.Regular("a", 3200, signal(7, 3200)), "7 samples; a spectrum needs 8", false},
 		{"slope", window.Regular("a", 1, []float64{1}), "two samples at different times", false},
 		{"mean", window.Regular("b", 1, []float64{1}), "the window does not have it", true},

@@ -73,7 +73,7 @@ func (m *moments) compute(xs []float64, need needs) {
 
 // central computes the central moments in a second pass, which a large mean does
 // not spoil (T. F. Chan, G. H. Golub, R. J. LeVeque, Algorithms for computing the sample
-// variance, The American Statistician 37 (1983) 242–247, equation 1.7).
+// variance, The American Statistician 37 (1983) 242–247: the corrected two-pass algorithm).
 func (m *moments) central(xs []float64) {
 	if m.min == m.max {
 		m.mean = m.min

@@ -68,8 +68,8 @@ func split(name string) (stem string, params []float64) {
 	return strings.Join(parts[:n], "_"), params
 }
 
-// isNumber reports whether s is digits with at most one point between them:
-// one spelling a number, so that two names do not mean one feature.
+// isNumber reports whether s is digits with at most one point between them: no
+// sign and no exponent.
 func isNumber(s string) bool {
 	whole, part, point := strings.Cut(s, ".")
 	digits := func(s string) bool {

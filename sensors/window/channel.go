@@ -58,8 +58,8 @@ func (c *chunk) before(t int64) int {
 
 // slack returns how far, in ns, a block may start from where the one before it ended
 // and still count as its continuation: half a sample, or an eighth of the block,
-// because the true rate of a cheap accelerometer is up to a tenth off its nominal one
-// (ADXL345, LIS3DH data sheets); half the block if it carries only its arrival time.
+// because the true rate of a cheap accelerometer can be a tenth off its nominal one and
+// each block has a time of its own; half the block if it carries only its arrival time.
 func (c *chunk) slack() int64 {
 	if c.rateHz <= 0 {
 		return 0
