@@ -148,7 +148,7 @@ func (d *Detector) score(at time.Time, x []float64) Output {
 	d.standardize(d.z, x)
 	raw := d.model.Score(d.z)
 	copy(d.lastZ, d.z)
-	r := d.tracker.Observe(at, raw/d.threshold)
+	r := d.tracker.Observe(at, min(raw/d.threshold, maxRelative))
 	d.contributions = d.model.Contributions(d.contributions, d.z)
 	st := d.tracker.State()
 	return Output{
@@ -158,6 +158,9 @@ func (d *Detector) score(at time.Time, x []float64) Output {
 		Version: d.version, Reasons: d.rank(),
 	}
 }
+
+// maxRelative keeps a relative score finite when the threshold is tiny.
+const maxRelative = 1e9
 
 // keep copies x behind the baseline rows.
 func (d *Detector) keep(x []float64) {
