@@ -132,4 +132,3 @@ func TestRound_AgentRestartsWithUpdateInOutbox(t *testing.T) {
 		t.Errorf("trained %d times", r.node.trainings())
 	}
 }
-

@@ -279,4 +279,3 @@ func TestRound_TrainingsTakeTurns(t *testing.T) {
 		r.arrived(task{j, 1, 1})
 	}
 }
-
