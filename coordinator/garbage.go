@@ -9,6 +9,9 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/millwright-iot/millwright/coordinator/internal/fleet"
 	"github.com/millwright-iot/millwright/coordinator/store"
 )
 
@@ -91,6 +94,7 @@ func (j *jobState) deleteUpdates(ctx context.Context) (digests []string, err err
 	if err != nil {
 		return nil, fmt.Errorf("list updates of job %q: %w", j.spec.Name, err)
 	}
+	var old []store.Record
 	for _, r := range records {
 		if open := j.head.Open; open != nil && strings.HasPrefix(r.Key, j.idOf(*open).updatePrefix()) {
 			continue
@@ -99,22 +103,37 @@ func (j *jobState) deleteUpdates(ctx context.Context) (digests []string, err err
 		if err := json.Unmarshal(r.Value, &u); err != nil {
 			return nil, fmt.Errorf("decode record %q: %w; restore the data directory from a backup", r.Key, err)
 		}
-		if err := j.c.st.Delete(ctx, r.Key, r.Revision); err != nil && !isConflict(err) {
-			return nil, fmt.Errorf("delete record %q: %w", r.Key, err)
-		}
 		digests = append(digests, u.Blob.SHA256)
+		old = append(old, r)
 	}
-	return digests, nil
+	err = atOnce(old, func(r store.Record) error {
+		if err := j.c.st.Delete(ctx, r.Key, r.Revision); err != nil && !isConflict(err) {
+			return fmt.Errorf("delete record %q: %w", r.Key, err)
+		}
+		return nil
+	})
+	return digests, err
+}
+
+// atOnce calls fn for every item, several at a time: a store makes changes that
+// come together durable together.
+func atOnce[T any](items []T, fn func(T) error) error {
+	var group errgroup.Group
+	group.SetLimit(16)
+	for _, item := range items {
+		group.Go(func() error { return fn(item) })
+	}
+	return group.Wait()
 }
 
 func (j *jobState) pruneRounds(ctx context.Context) error {
 	j.c.mu.Lock()
 	old := slices.Clone(j.rounds[:max(0, len(j.rounds)-j.c.cfg.Keep.Rounds)])
 	j.c.mu.Unlock()
-	for _, r := range old {
-		if err := deleteRecord(ctx, j.c.st, roundKey(roundID{r.Job, r.Round, r.Attempt})); err != nil {
-			return err
-		}
+	if err := atOnce(old, func(r fleet.Round) error {
+		return deleteRecord(ctx, j.c.st, roundKey(roundID{r.Job, r.Round, r.Attempt}))
+	}); err != nil {
+		return err
 	}
 	j.c.mu.Lock()
 	j.rounds = slices.Clone(j.rounds[len(old):])
@@ -124,17 +143,17 @@ func (j *jobState) pruneRounds(ctx context.Context) error {
 
 // dropBlobs deletes those of the blobs that are in use no more.
 func (c *Coordinator) dropBlobs(ctx context.Context, digests ...string) error {
-	for _, d := range digests {
-		if err := c.pins.unlessHeld(d, func() error {
+	return c.pins.withoutHeld(digests, func(free []string) error {
+		return atOnce(free, func(d string) error {
 			if d == "" || c.inUse(d) {
 				return nil
 			}
-			return c.st.DeleteBlob(ctx, d)
-		}); err != nil {
-			return fmt.Errorf("delete blob %s: %w", d, err)
-		}
-	}
-	return nil
+			if err := c.st.DeleteBlob(ctx, d); err != nil {
+				return fmt.Errorf("delete blob %s: %w", d, err)
+			}
+			return nil
+		})
+	})
 }
 
 // inUse says whether a job's head, history or open round needs the blob.
@@ -191,13 +210,16 @@ func (p *pins) hold(sha256 string) (release func()) {
 	}
 }
 
-// unlessHeld calls fn unless the digest is held, and lets nobody hold it
-// meanwhile.
-func (p *pins) unlessHeld(sha256 string, fn func() error) error {
+// withoutHeld calls fn with those digests that nobody holds, and lets nobody hold
+// any meanwhile.
+func (p *pins) withoutHeld(digests []string, fn func(free []string) error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.held[sha256] > 0 {
-		return nil
+	var free []string
+	for _, d := range digests {
+		if p.held[d] == 0 {
+			free = append(free, d)
+		}
 	}
-	return fn()
+	return fn(free)
 }

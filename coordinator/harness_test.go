@@ -56,6 +56,13 @@ type fixture struct {
 
 func startFixture(t *testing.T, cfg Config, st store.Store) *fixture {
 	t.Helper()
+	return startFixtureLater(t, cfg, st, 0)
+}
+
+// startFixtureLater lets no round begin before wait is over, so that several
+// agents can join first.
+func startFixtureLater(t *testing.T, cfg Config, st store.Store, wait time.Duration) *fixture {
+	t.Helper()
 	c, err := newCoordinator(cfg, st, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -67,6 +74,9 @@ func startFixture(t *testing.T, cfg Config, st store.Store) *fixture {
 		t.Fatal(err)
 	}
 	for _, j := range c.jobs {
+		if wait > 0 {
+			j.head.NotBefore = time.Now().Add(wait)
+		}
 		f.ended.Go(func() {
 			if err := j.run(ctx); err != nil {
 				t.Errorf("run job %q: %v", j.spec.Name, err)

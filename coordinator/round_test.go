@@ -147,7 +147,7 @@ func TestRound_SlowAgentDoesNotHoldTheRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		spec := pumpJob("pump")
 		spec.Rounds.Every = time.Hour
-		f := startFixture(t, testConfig(spec), memstore.New())
+		f := startFixtureLater(t, testConfig(spec), memstore.New(), time.Second)
 		defer f.stop()
 		var receipt rpc.Receipt
 		var err error
@@ -156,10 +156,6 @@ func TestRound_SlowAgentDoesNotHoldTheRest(t *testing.T) {
 			time.Sleep(40 * time.Second) // the deadline is at 30 s
 			receipt, err = slow.deliver(start)
 		}
-		// All three are connected and ready before the round's turn comes.
-		f.c.mu.Lock()
-		f.c.jobs[0].head.NotBefore = time.Now().Add(time.Second)
-		f.c.mu.Unlock()
 		slow.connect()
 		slow.ready()
 		f.join("a")
@@ -233,15 +229,12 @@ func TestRetryPause_Bounds(t *testing.T) {
 
 func TestRound_OneDeclinesOthersCommitAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := startFixture(t, testConfig(pumpJob("pump")), memstore.New())
+		f := startFixtureLater(t, testConfig(pumpJob("pump")), memstore.New(), time.Second)
 		defer f.stop()
 		no := &agent{f: f, name: "no"}
 		no.train = func(s rpc.RoundStart) {
 			f.c.Answer("no", rpc.RoundAnswer{Job: s.Job, Round: s.Round, Attempt: s.Attempt, Reason: "too few windows"})
 		}
-		f.c.mu.Lock()
-		f.c.jobs[0].head.NotBefore = time.Now().Add(time.Second)
-		f.c.mu.Unlock()
 		no.connect()
 		no.ready()
 		f.join("a")

@@ -96,14 +96,11 @@ func TestUpload_BadOnesAreRefusedAndHarmNobody(t *testing.T) {
 				cfg := testConfig(pumpJob("pump"))
 				cfg.Limits.MaxUpdateBytes = 1 << 20
 				st := memstore.New()
-				f := startFixture(t, cfg, st)
+				f := startFixtureLater(t, cfg, st, time.Second)
 				defer f.stop()
 				var err error
 				bad := &agent{f: f, name: "bad"}
 				bad.train = func(s rpc.RoundStart) { _, err = bad.upload(s, tt.make(t, bad.learned(s))) }
-				f.c.mu.Lock()
-				f.c.jobs[0].head.NotBefore = time.Now().Add(time.Second) // let all three join first
-				f.c.mu.Unlock()
 				bad.connect()
 				bad.ready()
 				f.join("good-1")
@@ -286,13 +283,10 @@ func TestUpload_BrokenLineLeavesThePlaceFree(t *testing.T) {
 func TestUpload_RejectedAgentMayMendItWhileTheRoundIsOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		spec := pumpJob("pump")
-		f := startFixture(t, testConfig(spec), memstore.New())
+		f := startFixtureLater(t, testConfig(spec), memstore.New(), time.Second)
 		defer f.stop()
 		bad := &agent{f: f, name: "bad", train: func(rpc.RoundStart) {}}
 		hung := &agent{f: f, name: "hung", train: func(rpc.RoundStart) {}}
-		f.c.mu.Lock()
-		f.c.jobs[0].head.NotBefore = time.Now().Add(time.Second)
-		f.c.mu.Unlock()
 		for _, a := range []*agent{bad, hung} {
 			a.connect()
 			a.ready()
