@@ -198,10 +198,13 @@ const maxMetrics = 16
 // held returns the record that is there already, if it is of the same update.
 func (u *upload) held(ctx context.Context) (updateRecord, error) {
 	var have updateRecord
-	if _, err := getRecord(ctx, u.c.st, updateKey(u.id, u.gateway), &have); err != nil {
+	revision, err := getRecord(ctx, u.c.st, updateKey(u.id, u.gateway), &have)
+	switch {
+	case err != nil:
 		return updateRecord{}, u.storeFailed(err)
-	}
-	if have.Blob.SHA256 != u.header.Blob.SHA256 {
+	case revision == 0: // the round ended and was tidied up meanwhile
+		return updateRecord{}, rpc.Refuse(rpc.Busy, errors.New("the round is just ending; send the update again"))
+	case have.Blob.SHA256 != u.header.Blob.SHA256:
 		return updateRecord{}, u.contradiction()
 	}
 	return have, nil
@@ -209,30 +212,38 @@ func (u *upload) held(ctx context.Context) (updateRecord, error) {
 
 // register counts a durable update in its round, if that is still open.
 func (u *upload) register(ctx context.Context, record updateRecord) (rpc.Receipt, error) {
-	u.c.mu.Lock()
-	cur := u.j.cur
-	open := cur != nil && cur.Round == u.id.Round && cur.Attempt == u.id.Attempt
-	duplicate := false
-	if open {
-		p := cur.parts[u.gateway]
-		if duplicate = p.State == received; !duplicate && !cur.Closed {
-			p.receive(record, cur.Started)
-			u.j.poke()
-			u.c.notify()
-			u.c.mu.Unlock()
-			return rpc.Receipt{}, nil
-		}
+	if u.count(record) {
+		return rpc.Receipt{}, nil
 	}
-	u.c.mu.Unlock()
-	if duplicate { // the same update came twice at once, and the other call was faster
-		return rpc.Receipt{Duplicate: true}, nil
+	// The same update came twice at once and the other call was faster, or the
+	// round closed while this one was on its way. place knows which.
+	if _, receipt, err := u.place(); err != nil || receipt.Duplicate {
+		return receipt, err
 	}
-	// The round closed while the update was on its way. Nobody will read the
-	// record, and after a restart it must not look like one that counts.
+	// Nobody will read the record, and after a restart it must not look like one
+	// that counts.
 	if err := deleteRecord(ctx, u.c.st, updateKey(u.id, u.gateway)); err != nil {
 		return rpc.Receipt{}, u.storeFailed(err)
 	}
 	return rpc.Receipt{Late: true}, nil
+}
+
+// count marks the update as received, unless its round is over or has it.
+func (u *upload) count(record updateRecord) bool {
+	u.c.mu.Lock()
+	defer u.c.mu.Unlock()
+	cur := u.j.cur
+	if cur == nil || cur.Closed || cur.Round != u.id.Round || cur.Attempt != u.id.Attempt {
+		return false
+	}
+	p := cur.parts[u.gateway]
+	if p.State == received {
+		return false
+	}
+	p.receive(record, cur.Started)
+	u.j.poke()
+	u.c.notify()
+	return true
 }
 
 // reject takes the gateway out of the open round, unless it has delivered.
