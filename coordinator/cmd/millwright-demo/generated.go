@@ -15,6 +15,9 @@ const (
 	generatedSpeed    = 12
 	generatedWindow   = 2 * time.Second
 	generatedBaseline = 200 // windows: longer than the slowest swing of the load
+	// generatedHistory is how far in the past the machines' time begins, so that it
+	// reaches the present about when the last fault is found.
+	generatedHistory = 15 * time.Minute
 )
 
 // generatedFaults tells, by machine, what goes wrong and when after the start.
@@ -27,11 +30,11 @@ var generatedFaults = []struct {
 	{}, {"inner-race", 14 * time.Minute},
 }
 
-// generatedScenario makes the fleet. Its clock starts now and runs ahead of the
-// wall clock, for agents take times up to a day ahead as they are.
+// generatedScenario makes the fleet. Left running, its time overtakes the wall
+// clock; agents take times up to a day ahead as they are.
 func generatedScenario(now time.Time, seed uint64, rounds int) scenario {
 	s := scenario{name: "generated pumps", rounds: rounds, limit: 5 * time.Minute}
-	start := now.Truncate(generatedWindow).Add(generatedWindow)
+	start := now.Add(-generatedHistory).Truncate(generatedWindow)
 	var sensors strings.Builder
 	sensors.WriteString("machines:\n")
 	for i, f := range generatedFaults {
