@@ -12,6 +12,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"unicode/utf8"
 )
 
 // DType is the element type of a Vector.
@@ -87,7 +88,7 @@ func (l Layout) bytes() int64 {
 }
 
 // Validate reports why l cannot be the layout of a model: no vectors, a name
-// that is empty or repeated, an unknown element type, a length below 1, or more
+// that is empty, repeated or not UTF-8, an unknown element type, a length below 1, or more
 // elements than an int counts.
 func (l Layout) Validate() error {
 	if len(l) == 0 {
@@ -98,6 +99,8 @@ func (l Layout) Validate() error {
 		switch size += int64(s.Len); {
 		case s.Name == "":
 			return fmt.Errorf("check layout: vector %d has no name", i)
+		case !utf8.ValidString(s.Name):
+			return fmt.Errorf("check layout: name %q is not UTF-8", s.Name)
 		case names[s.Name]:
 			return fmt.Errorf("check layout: name %q is used twice", s.Name)
 		case s.DType != Float32 && s.DType != Float64:
