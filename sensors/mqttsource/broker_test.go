@@ -1,7 +1,11 @@
 package mqttsource
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"net"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -114,4 +118,27 @@ func TestSource_HugePayload(t *testing.T) {
 	if s := r.Stats(); s.Dropped[TooLarge] != 1 || s.Connections != 1 || s.ReceivedBytes != 8<<20+1 {
 		t.Errorf("got %+v", s)
 	}
+}
+
+func TestSource_TLS(t *testing.T) {
+	web := httptest.NewTLSServer(nil) // for its certificate, which is good for 127.0.0.1
+	defer web.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveMochi(t, tls.NewListener(l, &tls.Config{Certificates: web.TLS.Certificates}))
+	broker := "ssl://" + l.Addr().String()
+
+	stranger := start(t, broker, scalarChannel(t), quick)
+	stranger.eventually(t, "a complaint about the CA", func(Stats) bool {
+		return strings.Contains(stranger.log.String(), "give the CA that signed the broker's certificate")
+	})
+	if stranger.Stats().Connected {
+		t.Error("connected to a broker whose CA is unknown")
+	}
+	o := quick
+	o.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
+	o.TLS.RootCAs.AddCert(web.Certificate())
+	start(t, broker, scalarChannel(t), o).connected(t)
 }

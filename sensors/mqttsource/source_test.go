@@ -28,6 +28,12 @@ func startMochi(t testing.TB) (broker string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	serveMochi(t, l)
+	return "tcp://" + l.Addr().String()
+}
+
+func serveMochi(t testing.TB, l net.Listener) {
+	t.Helper()
 	s := mochi.New(&mochi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err := s.AddHook(new(auth.AllowHook), nil); err != nil {
 		t.Fatal(err)
@@ -39,7 +45,6 @@ func startMochi(t testing.TB) (broker string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	return "tcp://" + l.Addr().String()
 }
 
 // publisher is a plain client to send with.

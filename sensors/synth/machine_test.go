@@ -2,13 +2,12 @@ package synth
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/millwright-iot/millwright/sensors"
 	"github.com/millwright-iot/millwright/sensors/sensortest"
@@ -50,15 +49,15 @@ func TestMachine_Reproducible(t *testing.T) {
 		Faults: []Fault{{InnerRace, 5 * time.Second, 10 * time.Second, 1}, {Imbalance, 0, 0, 0.3}},
 	}
 	first := blocks(t, cfg)
-	if diff := cmp.Diff(first, blocks(t, cfg)); diff != "" {
-		t.Errorf("the same configuration gave other blocks: %s", diff)
+	if !reflect.DeepEqual(first, blocks(t, cfg)) {
+		t.Error("the same configuration gave other blocks")
 	}
 	// 20 s: 20 seamless bursts, 21 instants with two scalars each.
 	if len(first) != 20+2*21 {
 		t.Errorf("%d blocks in 20 s; want 62", len(first))
 	}
 	cfg.Seed = 6
-	if cmp.Equal(first, blocks(t, cfg)) {
+	if reflect.DeepEqual(first, blocks(t, cfg)) {
 		t.Error("another seed gave the same blocks")
 	}
 }
