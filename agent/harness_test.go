@@ -277,3 +277,5 @@ func text(err error) string {
 	}
 	return strings.TrimSpace(err.Error())
 }
+
+func quietLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
