@@ -112,8 +112,8 @@ func (a AlarmSpec) validate(ps *problems) {
 	if a.OnDelay < 1 {
 		ps.add("alarm.on_delay", "is %d; it must be at least 1 window", a.OnDelay)
 	}
-	if !(a.Clear >= 0 && a.Clear < 1) {
-		ps.add("alarm.clear", "is %v; it must be at least 0 and below 1", a.Clear)
+	if !(a.Clear > 0 && a.Clear < 1) {
+		ps.add("alarm.clear", "is %v; it must be above 0 and below 1", a.Clear)
 	}
 }
 
