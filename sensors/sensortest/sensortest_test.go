@@ -32,8 +32,10 @@ func (s source) Run(ctx context.Context, emit func(sensors.Block) error) error {
 		if s.emitTwice {
 			done := make(chan error)
 			go func() { done <- emit(b) }()
-			_ = emit(b)
-			<-done
+			err := emit(b)
+			if <-done; err != nil {
+				return err
+			}
 		} else if err := emit(b); err != nil && !s.swallow {
 			return err
 		}
