@@ -34,13 +34,13 @@ func EvaluateSKAB(ctx context.Context, files []SKABFile) (*Report, error) {
 			return nil, err
 		}
 		for _, how := range []string{Federated, Central, LocalOnly} {
-			global, err := learn(ctx, spec, files, rows, how)
+			globals, err := learn(ctx, spec, files, rows, how)
 			if err != nil {
 				return nil, fmt.Errorf("learn %s, %s: %w", kind, how, err)
 			}
 			line := Line{Source: Ours, Name: kind, Learning: how}
 			for i := range files {
-				said, err := detect(spec, global, rows[i], files[i])
+				said, err := detect(spec, globals[i], rows[i], files[i])
 				if err != nil {
 					return nil, fmt.Errorf("score %s: %w", files[i].Name, err)
 				}
@@ -90,14 +90,16 @@ func detect(spec job.Spec, global []fedavg.Vector, rows []featureRow, f SKABFile
 	return follow(d, rows, f.Times)
 }
 
-// learn returns global parameters, nil for local only.
-func learn(ctx context.Context, spec job.Spec, files []SKABFile, rows [][]featureRow, how string) ([]fedavg.Vector, error) {
-	if how == LocalOnly {
-		return nil, nil
-	}
+// learn returns the parameters that each machine runs; nil stands for those that
+// a detector fits to its own baseline anyway.
+func learn(ctx context.Context, spec job.Spec, files []SKABFile, rows [][]featureRow, how string) ([][]fedavg.Vector, error) {
+	globals := make([][]fedavg.Vector, len(files))
 	family, err := spec.Family()
 	if err != nil {
 		return nil, err
+	}
+	if how == LocalOnly && family.Learning() == model.Statistics {
+		return globals, nil
 	}
 	sets := make([]model.Set, len(files))
 	for i := range files {
@@ -107,21 +109,38 @@ func learn(ctx context.Context, spec job.Spec, files []SKABFile, rows [][]featur
 		}
 		sets[i] = model.Set{Machine: files[i].Name, Rows: z}
 	}
-	rounds := 1
-	if family.Learning() == model.Gradient {
-		rounds = gradientRounds
+	if how == LocalOnly {
+		for i := range sets {
+			if globals[i], err = train(ctx, family, spec, [][]model.Set{sets[i : i+1]}); err != nil {
+				return nil, err
+			}
+		}
+		return globals, nil
 	}
-	participants := make([][]model.Set, 0, len(sets))
-	if how == Central {
-		participants = append(participants, sets)
-	} else {
+	participants := [][]model.Set{sets}
+	if how == Federated {
+		participants = nil
 		for i := range sets {
 			participants = append(participants, sets[i:i+1])
 		}
 	}
+	global, err := train(ctx, family, spec, participants)
+	for i := range globals {
+		globals[i] = global
+	}
+	return globals, err
+}
+
+// train runs as many rounds as the kind of learning takes.
+func train(ctx context.Context, family model.Family, spec job.Spec, participants [][]model.Set) ([]fedavg.Vector, error) {
+	rounds := 1
+	if family.Learning() == model.Gradient {
+		rounds = gradientRounds
+	}
 	global := family.Init(spec.Seed)
-	for round := 1; round <= rounds; round++ {
-		if global, err = oneRound(ctx, family, spec, global, participants, uint64(round)); err != nil {
+	for round := range rounds {
+		var err error
+		if global, err = oneRound(ctx, family, spec, global, participants, uint64(round+1)); err != nil {
 			return nil, err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -17,6 +18,7 @@ type benchCommand struct {
 	Bin      string `help:"Folder of the other commands." default:"build/bin" type:"path"`
 	Out      string `help:"Results as JSON." default:"build/bench.json" type:"path"`
 	Messages int    `help:"Messages through a broker." default:"200000"`
+	Only     string `help:"Measure only what this regular expression matches."`
 }
 
 // measurement is one line of bench.json.
@@ -46,6 +48,10 @@ func (r *results) value(name string) float64 {
 // Run measures, prints a table and writes bench.json. It judges nothing:
 // machines differ, so the notes give ratios within this run.
 func (c *benchCommand) Run(ctx context.Context) error {
+	only, err := regexp.Compile(c.Only)
+	if err != nil {
+		return fmt.Errorf("--only: %w", err)
+	}
 	var r results
 	for _, step := range []struct {
 		what string
@@ -58,6 +64,9 @@ func (c *benchCommand) Run(ctx context.Context) error {
 		{"size and memory of the agent", c.benchAgent},
 		{"messages through a broker to features and score", c.benchPipeline},
 	} {
+		if !only.MatchString(step.what) {
+			continue
+		}
 		fmt.Fprintf(os.Stderr, "measuring %s …\n", step.what)
 		if err := step.run(ctx, &r); err != nil {
 			return fmt.Errorf("measure %s: %w", step.what, err)

@@ -220,11 +220,11 @@ func (r *rig) counts(ctx context.Context) (counts, error) {
 			continue // a comment
 		}
 		switch name {
-		case "millwright_agent_samples_received_total":
+		case "millwright_samples_received_total":
 			c.received += x
-		case "millwright_agent_samples_dropped_total":
+		case "millwright_samples_dropped_total":
 			c.dropped += x
-		case "millwright_agent_windows_total":
+		case "millwright_windows_total":
 			c.windows += x
 		}
 	}
