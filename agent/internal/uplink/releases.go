@@ -72,6 +72,6 @@ func (u *Uplink) install(ctx context.Context) {
 			continue
 		}
 		u.shown.change(func(s *State) { s.ModelsInstalled++ })
-		log.Info("release installed", "sha256", n.GetModel().GetSha256(), "size_bytes", len(blob))
+		log.Debug("release installed", "sha256", n.GetModel().GetSha256(), "size_bytes", len(blob))
 	}
 }
