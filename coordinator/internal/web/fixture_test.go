@@ -1,6 +1,7 @@
 package web
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"math"
@@ -91,6 +92,9 @@ func plant(at time.Time) fleet.Snapshot {
 				machine("booster-1", "process-pump", "C", 1.12, contributions("vibration.velocity_rms", 0.55, "vibration.crest", 0.3)),
 				machine("booster-2", "process-pump", "A", 0.44, contributions("vibration.rms", 0.5, "temperature.mean", 0.31))}},
 	}
+	for i := range s.Gateways[2].Machines {
+		s.Gateways[2].Machines[i].At = ago(3 * time.Hour)
+	}
 	s.Jobs = []fleet.Job{
 		{Name: "pump-autoencoder", Class: "process-pump", Model: "autoencoder", Role: "shadow", Digest: strings.Repeat("9a1c", 16), Version: 0, Ready: 0,
 			Waiting: map[string]string{"augsburg-hall-2": "needs 300 feature vectors, has 212", "brno-line-a": "needs 300 feature vectors, has 212"}},
@@ -101,7 +105,7 @@ func plant(at time.Time) fleet.Snapshot {
 			{Gateway: "augsburg-hall-2", State: "received", Weight: 1180, Bytes: 40_960, Seconds: 12.4, Metrics: map[string]float64{"loss": 0.0412}},
 			{Gateway: "brno-line-a", State: "training"}}})
 	s.Rounds = append(s.Rounds, fleet.Round{Job: "pump-health", Round: 13, Attempt: 1, State: "abandoned", Started: ago(12 * time.Minute), Ended: ago(2 * time.Minute), Seconds: 600,
-		BytesOut: 122_880, Reason: "1 of 2 updates at the deadline", Participants: []fleet.Participant{
+		BytesIn: 81_920, BytesOut: 122_880, Reason: "1 of 2 updates at the deadline", Participants: []fleet.Participant{
 			{Gateway: "augsburg-hall-2", State: "received", Weight: 1180, Bytes: 40_960, Seconds: 11},
 			{Gateway: "brno-line-a", State: "rejected", Reason: "update holds an unusable number: enc.w[3] = NaN", Bytes: 40_960},
 			{Gateway: "cork-utilities", State: "declined", Reason: "running on battery"}}})
@@ -117,7 +121,7 @@ func plant(at time.Time) fleet.Snapshot {
 		if n == 12 {
 			release = "live"
 		}
-		s.Models = append(s.Models, fleet.Model{Job: "pump-health", Version: uint64(n), Digest: fmt.Sprintf("%064x", 0xabcdef12345*uint64(n)<<20), SizeBytes: 40_960 + 512, Parameters: 10_114,
+		s.Models = append(s.Models, fleet.Model{Job: "pump-health", Version: uint64(n), Digest: fmt.Sprintf("%x", sha256.Sum256([]byte{byte(n)})), SizeBytes: 40_960 + 512, Parameters: 10_114,
 			Committed: started.Add(16 * time.Second), Participants: 3, Weight: 3500, Release: release, Gateways: map[bool]int{true: 2}[n == 12], Metrics: map[string]float64{"loss": loss}})
 	}
 	alarm := func(id, gateway, machine, zone string, peak float64, raised, lasted time.Duration, reasons []fleet.Contribution) fleet.Alarm {

@@ -13,6 +13,7 @@ import (
 const (
 	maxGroupMachines = 20 // machines of one gateway in the fleet's list
 	maxRowReasons    = 3
+	maxSilent        = 3 // gateways that are not connected, named in the tile
 	certificateSoon  = 14 * 24 * time.Hour
 )
 
@@ -99,8 +100,10 @@ func (b *builder) fleet() {
 	}{}
 	if len(b.snap.Gateways) == 0 {
 		data.Empty = &empty{Title: "No gateway has enrolled yet",
-			Text:    "On this machine, make a token; then put it into the agent's configuration on a gateway and start the agent. It appears here within seconds.",
-			Command: tokenCommand}
+			Text:    "First make a token on this machine. It admits one gateway, once.",
+			Command: tokenCommand,
+			Then:    "Then put it into the agent’s configuration on the gateway, and start the agent. It appears here within seconds.",
+			Config:  "coordinator:\n  address: THIS-HOST:7443\n  token: mw1.…"}
 		b.show("Fleet", "fleet", data)
 		return
 	}
@@ -190,7 +193,8 @@ type openRoundView struct {
 func (b *builder) tiles() *piece {
 	type tiles struct {
 		Connected, Enrolled string
-		Silent              int
+		Silent              []anchor
+		MoreSilent          int
 		Machines            string
 		Zones               []zoneCount
 		Unscored            string
@@ -206,8 +210,18 @@ func (b *builder) tiles() *piece {
 	}
 	s := b.sum
 	t := tiles{Connected: formatCount(uint64(s.Gateways.Connected)), Enrolled: formatCount(uint64(s.Gateways.Enrolled)),
-		Silent: s.Gateways.Enrolled - s.Gateways.Connected, Machines: formatCount(uint64(s.Machines.Total)),
-		Alarms: formatCount(uint64(s.AlarmsActive)), AlarmNow: s.AlarmsActive > 0}
+		Machines: formatCount(uint64(s.Machines.Total)),
+		Alarms:   formatCount(uint64(s.AlarmsActive)), AlarmNow: s.AlarmsActive > 0}
+	for _, g := range b.snap.Gateways {
+		if g.Connected {
+			continue
+		}
+		if len(t.Silent) < maxSilent {
+			t.Silent = append(t.Silent, anchor{Text: g.Name, URL: gatewayURL(g.Name)})
+		} else {
+			t.MoreSilent++
+		}
+	}
 	classes, counts := []string{"a", "b", "c", "d", "none"}, make([]int, 5)
 	var label []string
 	for i, z := range zones {

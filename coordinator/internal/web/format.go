@@ -90,9 +90,17 @@ func formatSeconds(s float64) string {
 	case s < 119.5:
 		return fmt.Sprintf("%.0f s", s)
 	case s < 7200:
-		return fmt.Sprintf("%d min %02d s", int64(s)/60, int64(s)%60)
+		return inTwo(int64(s+0.5), 60, "min", "s")
 	}
-	return fmt.Sprintf("%d h %02d min", int64(s)/3600, int64(s)/60%60)
+	return inTwo(int64(min(s, 1e15)/60+0.5), 60, "h", "min")
+}
+
+// inTwo writes n small units in large and small ones, "2 min 05 s" or "2 min".
+func inTwo(n, per int64, large, small string) string {
+	if n%per == 0 {
+		return fmt.Sprintf("%d %s", n/per, large)
+	}
+	return fmt.Sprintf("%d %s %02d %s", n/per, large, n%per, small)
 }
 
 // formatBytes writes a size in binary units with three digits.
@@ -151,6 +159,18 @@ func formatNumber(x float64) string {
 		return fmt.Sprintf("%.0f", x)
 	}
 	return fmt.Sprintf("%.4g", x)
+}
+
+// formatLoss writes a loss for a column: with a fixed number of decimals where
+// that keeps three digits, so that a falling loss is seen to fall.
+func formatLoss(x float64) string {
+	switch a := math.Abs(x); {
+	case a >= 0.001 && a < 10:
+		return fmt.Sprintf("%.4f", x)
+	case a >= 10 && a < 1000:
+		return fmt.Sprintf("%.2f", x)
+	}
+	return formatNumber(x)
 }
 
 // formatWeight writes a number of feature vectors, which is whole unless weighted.

@@ -38,7 +38,7 @@ func metricList(metrics map[string]float64) []metric {
 
 func loss(metrics map[string]float64) string {
 	if x, ok := metrics["loss"]; ok {
-		return formatNumber(x)
+		return formatLoss(x)
 	}
 	return none
 }
@@ -132,14 +132,14 @@ type jobView struct {
 	Ready, Connected              int
 	Waiting                       []waiting
 	Loss, Duration, Traffic       *chart
-	HasCharts                     bool
+	HasCharts, NoRound            bool
 }
 
 // waiting is a reason, and who cannot take part because of it.
 type waiting struct {
 	Reason   string
 	Count    int
-	Gateways []readiness
+	Gateways []anchor
 	More     int
 }
 
@@ -158,7 +158,7 @@ func (b *builder) jobView(j *fleet.Job) jobView {
 		gateways := slices.Sorted(slices.Values(byReason[why]))
 		w := waiting{Reason: why, Count: len(gateways), More: max(0, len(gateways)-maxWaiting)}
 		for _, g := range gateways[:min(len(gateways), maxWaiting)] {
-			w.Gateways = append(w.Gateways, readiness{Job: g, URL: gatewayURL(g)})
+			w.Gateways = append(w.Gateways, anchor{Text: g, URL: gatewayURL(g)})
 		}
 		v.Waiting = append(v.Waiting, w)
 	}
@@ -180,14 +180,14 @@ func (v jobView) withCharts(rounds []*fleet.Round) jobView {
 		bytes = append(bytes, point{r.Round, float64(r.BytesIn) / 1024})
 	}
 	newest := func(points []point) []point { return points[max(0, len(points)-maxCurve):] }
-	v.Loss = newChart("Loss", newest(losses))
-	v.Duration = newChart("Duration in seconds", newest(seconds))
-	v.Traffic = newChart("Received in KiB", newest(bytes))
+	v.Loss = newChart("Loss", newest(losses), false)
+	v.Duration = newChart("Duration in seconds", newest(seconds), true)
+	v.Traffic = newChart("Received in KiB", newest(bytes), true)
 	v.HasCharts = v.Duration != nil
 	return v
 }
 
-// jobNames lists the jobs of the configuration, then those that only have rounds left.
+// jobNames lists the live jobs, the shadow jobs, then those that only have rounds left.
 func (b *builder) jobNames() []string {
 	var names []string
 	seen := map[string]bool{}
@@ -197,13 +197,25 @@ func (b *builder) jobNames() []string {
 			names = append(names, name)
 		}
 	}
-	for _, j := range b.snap.Jobs {
+	for _, j := range b.sortedJobs() {
 		add(j.Name)
 	}
 	for _, r := range b.snap.Rounds {
 		add(r.Job)
 	}
 	return names
+}
+
+// sortedJobs puts live jobs first; they raise the alarms.
+func (b *builder) sortedJobs() []*fleet.Job {
+	list := make([]*fleet.Job, len(b.snap.Jobs))
+	for i := range b.snap.Jobs {
+		list[i] = &b.snap.Jobs[i]
+	}
+	slices.SortStableFunc(list, func(x, y *fleet.Job) int {
+		return cmp.Or(cmp.Compare(x.Role, y.Role), cmp.Compare(x.Name, y.Name)) // "live" sorts before "shadow"
+	})
+	return list
 }
 
 func (b *builder) jobByName(name string) jobView {
@@ -227,23 +239,20 @@ func (b *builder) roundsOf(job string) []*fleet.Round {
 
 // section is a job with its rounds.
 type section struct {
-	Name  string
-	Job   *piece
-	Rows  []*piece
-	More  int    // rounds left out
-	URL   string // of all rounds
-	Empty *empty
+	Name string
+	Job  *piece // with the reasons to wait, while there is no round
+	Rows []*piece
+	More int // older rounds, to be found at URL
+	URL  string
 }
 
 func (b *builder) section(name string, rounds, shown []*fleet.Round) section {
 	v := b.jobByName(name).withCharts(rounds)
-	s := section{Name: name, URL: v.URL, More: len(rounds) - len(shown), Job: b.piece("job-head", name, v)}
+	v.NoRound = len(rounds) == 0
+	s := section{Name: name, URL: v.URL, Job: b.piece("job-head", name, v)}
 	for _, r := range shown {
 		key := name + "\x00" + strconv.FormatUint(r.Round, 10) + "\x00" + strconv.FormatUint(uint64(r.Attempt), 10)
 		s.Rows = append(s.Rows, b.piece("round", key, b.roundView(r, maxParticipants)))
-	}
-	if len(rounds) == 0 {
-		s.Empty = &empty{Title: "No round yet", Text: "The first round starts when enough gateways are ready. The Jobs view says who is waiting for what."}
 	}
 	return s
 }
@@ -260,7 +269,9 @@ func (b *builder) rounds() {
 	}{Heading: plural(len(b.sum.RoundsOpen), "open round")}
 	for _, name := range b.jobNames() {
 		rounds := b.roundsOf(name)
-		data.Sections = append(data.Sections, b.section(name, rounds, rounds[:min(len(rounds), overviewRounds)]))
+		s := b.section(name, rounds, rounds[:min(len(rounds), overviewRounds)])
+		s.More = max(0, len(rounds)-overviewRounds)
+		data.Sections = append(data.Sections, s)
 	}
 	if len(data.Sections) == 0 {
 		data.Empty = &noJob
@@ -298,6 +309,7 @@ func (b *builder) round(name, number string) {
 		}
 		a := attempt{Pager: b.pager(len(r.Participants))}
 		v := b.roundView(r, 0)
+		v.Again = false // the heading says it
 		for _, p := range sortedParticipants(r.Participants)[a.Pager.first:a.Pager.afterLast] {
 			v.Participants = append(v.Participants, newParticipantView(p))
 		}

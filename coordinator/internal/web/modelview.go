@@ -56,8 +56,7 @@ func (b *builder) jobs() {
 	if len(b.snap.Jobs) == 0 {
 		data.Empty = &noJob
 	}
-	for i := data.Pager.first; i < data.Pager.afterLast; i++ {
-		j := &b.snap.Jobs[i]
+	for _, j := range b.sortedJobs()[data.Pager.first:data.Pager.afterLast] {
 		data.Cards = append(data.Cards, b.piece("job-card", j.Name, b.jobView(j)))
 	}
 	b.show("Jobs", "jobs", data)

@@ -35,12 +35,12 @@ type tick struct{ At, Text string }
 const (
 	maxDots   = 60 // beyond, dots would touch on a phone
 	logFrom   = 30 // largest over smallest value above which a linear axis hides the small ones
-	maxXTicks = 6
+	maxXTicks = 7
 )
 
-// newChart draws finite points, in order of X, named by what is measured. It
-// returns nil without any.
-func newChart(name string, points []point) *chart {
+// newChart draws finite points, in order of X, named by what is measured; the
+// axis of an amount starts at zero. It returns nil without any point.
+func newChart(name string, points []point, amount bool) *chart {
 	points = finitePoints(points)
 	if len(points) == 0 {
 		return nil
@@ -54,6 +54,9 @@ func newChart(name string, points []point) *chart {
 	if len(points) > 1 {
 		c.Label = name + " over rounds: from " + formatNumber(first.Y) + " in round " + strconv.FormatUint(first.X, 10) +
 			" to " + formatNumber(last.Y) + " in round " + strconv.FormatUint(last.X, 10)
+	}
+	if amount {
+		lo = math.Min(lo, 0)
 	}
 	scale, ticks := linearAxis(lo, hi)
 	if lo > 0 && hi/lo > logFrom {
@@ -88,18 +91,24 @@ func newChart(name string, points []point) *chart {
 	return c
 }
 
+// finitePoints leaves out what cannot be drawn: numbers that are not finite or so
+// large that an axis around them would not be. What is as small counts as zero.
 func finitePoints(points []point) []point {
+	const drawable = 1e150
 	var kept []point
 	for _, p := range points {
+		if math.Abs(p.Y) < 1/drawable {
+			p.Y = 0
+		}
 		// The X of a curve must grow; a repeated round would draw a vertical.
-		if finite(p.Y) && (len(kept) == 0 || p.X > kept[len(kept)-1].X) {
+		if math.Abs(p.Y) <= drawable && (len(kept) == 0 || p.X > kept[len(kept)-1].X) {
 			kept = append(kept, p)
 		}
 	}
 	return kept
 }
 
-// linearAxis returns a map of values to 0..1 and three to six round tick values.
+// linearAxis returns a map of values to 0..1 and at most seven round tick values.
 func linearAxis(lo, hi float64) (func(float64) float64, []float64) {
 	if lo > 0 && lo < hi/2 {
 		lo = 0 // a curve that falls far is honest only above zero
@@ -111,17 +120,13 @@ func linearAxis(lo, hi float64) (func(float64) float64, []float64) {
 		}
 		lo, hi = lo-pad, hi+pad
 	}
-	step := niceStep((hi - lo) / 4)
+	step := niceStep((hi - lo) / 5)
 	from, to := math.Floor(lo/step), math.Ceil(hi/step)
 	var ticks []float64
-	for k := from; k <= to && len(ticks) < 8; k++ {
+	for k := from; k <= to && len(ticks) < 7; k++ {
 		ticks = append(ticks, k*step)
 	}
 	bottom, height := from*step, (to-from)*step
-	if !finite(height) || height <= 0 || !finite(bottom) {
-		// Values beyond half the range of float64: draw them flat rather than wrong.
-		return func(float64) float64 { return 0.5 }, nil
-	}
 	return func(y float64) float64 { return (y - bottom) / height }, ticks
 }
 
@@ -156,7 +161,7 @@ func roundTicks(first, last uint64) []uint64 {
 	ticks := []uint64{first}
 	for x := (first/step + 1) * step; x < last; x += step {
 		// Keep the ends readable: nothing closer to them than half a step.
-		if x-first >= (step+1)/2 && last-x >= (step+1)/2 {
+		if 2*(x-first) > step && 2*(last-x) > step {
 			ticks = append(ticks, x)
 		}
 	}

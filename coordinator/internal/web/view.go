@@ -94,7 +94,10 @@ func (b *builder) nothing(title, advice string) {
 }
 
 // empty says what to do where there is nothing to show yet.
-type empty struct{ Title, Text, Command string }
+type empty struct {
+	Title, Text, Command string
+	Then, Config         string // a second step
+}
 
 type navItem struct {
 	Name, URL string
@@ -155,6 +158,9 @@ func (b *builder) with(key, value string) string {
 	query.Set(key, value)
 	return b.path + "?" + query.Encode()
 }
+
+// anchor is a name that leads somewhere.
+type anchor struct{ Text, URL string }
 
 func gatewayURL(gateway string) string { return "/gateways/" + url.PathEscape(gateway) }
 
