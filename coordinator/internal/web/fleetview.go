@@ -108,7 +108,7 @@ func (b *builder) fleet() {
 		return
 	}
 	data.Tiles = b.tiles()
-	q, zone, order := strings.TrimSpace(b.query.Get("q")), b.query.Get("zone"), b.query.Get("sort")
+	q, zone, order := strings.ToValidUTF8(strings.TrimSpace(b.query.Get("q")), "\uFFFD"), b.query.Get("zone"), b.query.Get("sort")
 	data.Query, data.Filtered = q, q != "" || zone != ""
 	for _, o := range []option{{Value: "", Text: "all zones"}, {Value: "A", Text: "zone A"}, {Value: "B", Text: "zone B"},
 		{Value: "C", Text: "zone C"}, {Value: "D", Text: "zone D"}, {Value: "none", Text: "not scored"}} {

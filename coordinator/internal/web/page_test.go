@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"go.uber.org/goleak"
 
@@ -168,6 +169,15 @@ func TestPage_HostileText(t *testing.T) {
 // be, each id is there once, nothing is styled or scripted inline.
 func checkMarkup(t *testing.T, path, body string) {
 	t.Helper()
+	body = strings.Map(func(r rune) rune { // XML forbids control characters, HTML shows nothing for them
+		if r < ' ' && r != '\n' && r != '\t' || r == 0xFFFE || r == 0xFFFF {
+			return ' '
+		}
+		return r
+	}, body)
+	if !utf8.ValidString(body) {
+		t.Errorf("%.60s: not UTF-8", path)
+	}
 	d := xml.NewDecoder(strings.NewReader(body))
 	d.Strict, d.AutoClose, d.Entity = false, []string{"meta", "link", "input"}, xml.HTMLEntity
 	ids := map[string]bool{}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"hash/maphash"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -269,7 +270,7 @@ func TestEvents_BadPath(t *testing.T) {
 
 // FuzzView: whatever path and query are asked for, a view is rendered whole.
 func FuzzView(f *testing.F) {
-	for _, seed := range []string{"/", "/?q=pump&zone=D&sort=worst&page=2", "/gateways/%2F/machines/%00", "/rounds/pump-health/13?page=-1", "//x", "/gateways/%zz", "/alarms?page=9e9"} {
+	for _, seed := range []string{"/", "/?q=pump&zone=D&sort=worst&page=2", "/gateways/%2F/machines/%00", "/rounds/pump-health/13?page=-1", "//x", "/gateways/%zz", "/alarms?page=9e9", "/rounds/%ff", "/?q=%ff"} {
 		f.Add(seed)
 	}
 	h := &handler{viewer: newFakeViewer(plantNow), opts: testOptions().withDefaults(), log: quiet(), renderer: newRenderer()}
@@ -298,7 +299,7 @@ func FuzzView(f *testing.F) {
 func BenchmarkEvents_500Gateways(b *testing.B) {
 	h := &handler{viewer: newFakeViewer(at(large(noon, 500))), opts: testOptions().withDefaults(), log: quiet(), renderer: newRenderer()}
 	rec := &recorder{header: http.Header{}}
-	s := &stream{h: h, out: rec, control: http.NewResponseController(rec), path: "/"}
+	s := &stream{h: h, out: rec, control: http.NewResponseController(rec), path: "/", seed: maphash.MakeSeed()}
 	for b.Loop() {
 		if _, err := s.sendChanges(); err != nil {
 			b.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/millwright-iot/millwright/coordinator/internal/fleet"
 )
@@ -35,9 +36,9 @@ func (h *handler) view(snap *fleet.Snapshot, escapedPath string, query url.Value
 	arg := func(i int) string {
 		s, err := url.PathUnescape(segs[i])
 		if err != nil {
-			return segs[i] // net/http has refused such a path already; the parameter of /events may hold it
+			s = segs[i] // url.Parse refuses such a path before it comes here
 		}
-		return s
+		return strings.ToValidUTF8(s, "\uFFFD")
 	}
 	section := ""
 	if len(segs) > 0 {
