@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// conn stands between the MQTT client and the socket, for three reasons.
+// conn stands between the MQTT client and the socket, for four reasons.
 //
 // The client allocates whatever length a packet announces, up to 256 MB, before
 // it looks at it. conn reads the headers along and skips a PUBLISH whose
@@ -24,28 +24,40 @@ import (
 //
 // The client's write timeout does not cover acknowledgements. Here every write
 // has a deadline.
+//
+// The client hands a message to a handler that must not wait. conn waits in the
+// handler's stead, before it reads the message from the socket: a queue that is
+// full for a moment makes the broker keep messages, not us lose them.
 type conn struct {
 	net.Conn
-	maxPayload int
-	timeout    time.Duration
-	tooLarge   func(topic string, payloadBytes int)
+	connOptions
 
 	in      *bufio.Reader
 	pending int // bytes of the current packet still to hand on
 
-	mu     sync.Mutex
-	out    []byte
-	err    error // why writing ended
-	wake   chan struct{}
-	closed chan struct{} // writing is over and the socket closed
+	mu      sync.Mutex
+	out     []byte
+	err     error // why writing ended
+	wake    chan struct{}
+	closing chan struct{} // Close was called
+	closed  chan struct{} // writing is over and the socket closed
+}
+
+type connOptions struct {
+	maxPayload int
+	timeout    time.Duration // of a write
+	tooLarge   func(topic string, payloadBytes int)
+	// await returns when there is room for a message of so many bytes, when closed
+	// is, or when it has waited for long enough.
+	await func(bytes int, closed <-chan struct{})
 }
 
 // newConn wraps c and starts the goroutine that writes; it ends with Close.
-func newConn(c net.Conn, maxPayload int, timeout time.Duration, tooLarge func(string, int)) *conn {
+func newConn(c net.Conn, o connOptions) *conn {
 	w := &conn{
-		Conn: c, maxPayload: maxPayload, timeout: timeout, tooLarge: tooLarge,
+		Conn: c, connOptions: o,
 		in:   bufio.NewReaderSize(c, 32<<10),
-		wake: make(chan struct{}, 1), closed: make(chan struct{}),
+		wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),
 	}
 	go w.writeOut()
 	return w
@@ -74,6 +86,9 @@ func (c *conn) nextPacket() error {
 			return err
 		}
 		first, _ := c.in.Peek(1)
+		if first[0]>>4 == publish && remaining <= c.maxPayload {
+			c.await(remaining, c.closing)
+		}
 		if remaining <= c.maxPayload {
 			c.pending = header + remaining
 			return nil
@@ -92,6 +107,7 @@ func (c *conn) nextPacket() error {
 			envelope += 2
 		}
 		if remaining-envelope <= c.maxPayload {
+			c.await(remaining, c.closing)
 			c.pending = header + remaining
 			return nil
 		}
@@ -164,6 +180,11 @@ func (c *conn) Close() error {
 	c.mu.Lock()
 	if c.err == nil {
 		c.err = net.ErrClosed
+	}
+	select {
+	case <-c.closing:
+	default:
+		close(c.closing)
 	}
 	c.mu.Unlock()
 	_ = c.Conn.SetWriteDeadline(time.Now().Add(min(c.timeout, 250*time.Millisecond)))

@@ -24,6 +24,11 @@ func (w *wire) Write(p []byte) (int, error)      { return w.out.Write(p) }
 func (w *wire) Close() error                     { return nil }
 func (w *wire) SetWriteDeadline(time.Time) error { return nil }
 
+// withLimit are the options of a conn that never has to wait.
+func withLimit(maxPayload int, timeout time.Duration, tooLarge func(string, int)) connOptions {
+	return connOptions{maxPayload: maxPayload, timeout: timeout, tooLarge: tooLarge, await: func(int, <-chan struct{}) {}}
+}
+
 // publishPacket builds a PUBLISH with the client library's own encoder.
 func publishPacket(topic string, qos byte, id uint16, payload int) []byte {
 	p := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
@@ -43,7 +48,7 @@ func TestConn_SkipsWhatIsTooLarge(t *testing.T) {
 	}
 	w := &wire{in: bytes.NewReader(stream)}
 	var skipped []string
-	c := newConn(w, 100, time.Second, func(topic string, n int) { skipped = append(skipped, topic) })
+	c := newConn(w, withLimit(100, time.Second, func(topic string, n int) { skipped = append(skipped, topic) }))
 	var got []int
 	for {
 		cp, err := packets.ReadPacket(c)
@@ -77,7 +82,7 @@ func TestConn_BrokenStreams(t *testing.T) {
 		"cut off in the header":     {0x30},
 		"cut off in a huge payload": publishPacket("t", 1, 1, 1000)[:500],
 	} {
-		c := newConn(&wire{in: bytes.NewReader(stream)}, 100, time.Second, func(string, int) {})
+		c := newConn(&wire{in: bytes.NewReader(stream)}, withLimit(100, time.Second, func(string, int) {}))
 		if _, err := io.Copy(io.Discard, c); err == nil && len(stream) > 1 {
 			t.Errorf("%s: no error", name)
 		}
@@ -93,11 +98,11 @@ func FuzzConn(f *testing.F) {
 	f.Add([]byte{0x90, 3, 0, 1, 0})
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		const limit = 64
-		c := newConn(&wire{in: bytes.NewReader(stream)}, limit, time.Second, func(_ string, n int) {
+		c := newConn(&wire{in: bytes.NewReader(stream)}, withLimit(limit, time.Second, func(_ string, n int) {
 			if n <= limit {
 				t.Errorf("skipped a payload of %d bytes", n)
 			}
-		})
+		}))
 		defer c.Close()
 		for {
 			cp, err := packets.ReadPacket(c)
@@ -114,7 +119,7 @@ func FuzzConn(f *testing.F) {
 func TestConn_WriteErrorEndsReading(t *testing.T) {
 	a, b := net.Pipe()
 	defer b.Close()
-	c := newConn(a, 100, 10*time.Millisecond, func(string, int) {})
+	c := newConn(a, withLimit(100, 10*time.Millisecond, func(string, int) {}))
 	defer c.Close()
 	if _, err := c.Write(binary.BigEndian.AppendUint32(nil, 1)); err != nil { // nobody reads: the deadline passes
 		t.Fatal(err)

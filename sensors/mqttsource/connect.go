@@ -57,7 +57,10 @@ func (s *Source) session(ctx context.Context) error {
 		if err != nil {
 			return nil, err
 		}
-		c = newConn(raw, s.opts.MaxPayloadBytes, s.opts.WriteTimeout, s.skipped)
+		s.inbox.forgetPromises()
+		c = newConn(raw, connOptions{
+			maxPayload: s.opts.MaxPayloadBytes, timeout: s.opts.WriteTimeout, tooLarge: s.skipped, await: s.inbox.await,
+		})
 		hurry = context.AfterFunc(ctx, func() { _ = raw.SetReadDeadline(time.Now()) })
 		return c, nil
 	}
@@ -74,7 +77,7 @@ func (s *Source) session(ctx context.Context) error {
 	o.SetWriteTimeout(s.opts.WriteTimeout)
 	o.SetAutoReconnect(false)
 	o.SetConnectRetry(false)
-	o.SetOrderMatters(true) // the handler never waits, so order costs nothing
+	o.SetOrderMatters(true) // the handler never waits (conn does), so order costs nothing
 	o.SetStore(noStore{})
 	o.SetCustomOpenConnectionFn(dial)
 	o.SetDefaultPublishHandler(s.arrived)

@@ -156,14 +156,51 @@ func TestSource_BadPayloads(t *testing.T) {
 	}
 }
 
-// A receiver that stands still costs messages, which are counted, and nothing
+// A receiver that stands still for a moment costs nothing: the connection waits,
+// and the broker keeps what comes.
+func TestSource_QueueFullForAMoment(t *testing.T) {
+	broker := startMochi(t)
+	c := publisher(t, broker)
+	r := &runner{log: &logBuffer{}, blocks: make(chan sensors.Block, 1000)}
+	var err error
+	r.Source, err = New(broker, []Channel{jsonChannel(t, "v", "v", "v", "1")}, Options{MaxQueuedMessages: 4, MaxWait: time.Minute}, r.log.logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := make(chan struct{})
+	r.run(t, func(b sensors.Block) error {
+		<-free
+		r.blocks <- b
+		return nil
+	})
+	r.connected(t)
+	const sent = 200
+	for i := range sent {
+		publish(t, c, "v", false, fmt.Appendf(nil, `{"v":%d,"t":%d}`, i, 1700000000+i))
+	}
+	if s := r.eventually(t, "a full queue", func(s Stats) bool { return s.Queued == 4 }); s.Received != 4 {
+		t.Errorf("%d messages received into a queue of 4", s.Received)
+	}
+	close(free)
+	for i := range sent {
+		if b := r.next(t); b.Samples[0] != float64(i) || b.Quality != 0 {
+			t.Fatalf("block %d: got %+v", i, b)
+		}
+	}
+	s := r.eventually(t, "an empty queue", func(s Stats) bool { return s.Queued == 0 })
+	if s.Received != sent || s.Emitted != sent || s.Connections != 1 {
+		t.Errorf("got %+v; want all %d emitted over one connection", s, sent)
+	}
+}
+
+// A receiver that stands still for long costs messages, which are counted, and nothing
 // else; the next block says that there is a gap.
 func TestSource_QueueFull(t *testing.T) {
 	broker := startMochi(t)
 	c := publisher(t, broker)
 	r := &runner{log: &logBuffer{}, blocks: make(chan sensors.Block, 1000)}
 	var err error
-	r.Source, err = New(broker, []Channel{jsonChannel(t, "v", "v", "v", "1")}, Options{MaxQueuedMessages: 4}, r.log.logger())
+	r.Source, err = New(broker, []Channel{jsonChannel(t, "v", "v", "v", "1")}, Options{MaxQueuedMessages: 4, MaxWait: time.Millisecond}, r.log.logger())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -57,11 +57,14 @@ type Options struct {
 	// MaxPayloadBytes is the largest payload taken; a larger one is skipped on
 	// the wire, never held in memory, and counted. Default 4 MiB.
 	MaxPayloadBytes int
-	// MaxQueuedMessages and MaxQueuedBytes bound what waits to be emitted; a
-	// message beyond either is dropped and counted. A payload counts with 256
-	// bytes of overhead. Default 16384 and 16 MiB.
+	// MaxQueuedMessages and MaxQueuedBytes bound what waits to be emitted. A
+	// payload counts with 256 bytes of overhead. Default 16384 and 16 MiB.
 	MaxQueuedMessages int
 	MaxQueuedBytes    int64
+	// MaxWait is how long a full queue holds up reading, so that the broker keeps
+	// what comes; then messages are dropped and counted until there is room. Less
+	// than the 10 s after which a silent connection is given up. Default 5 s.
+	MaxWait time.Duration
 
 	// KeepAlive is the pause after which a silent connection is probed; one
 	// that stays silent another 10 s is given up. Default 30 s.
@@ -98,6 +101,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.MaxPayloadBytes, 4<<20)
 	orDefault(&o.MaxQueuedMessages, 16384)
 	orDefault(&o.MaxQueuedBytes, 16<<20)
+	orDefault(&o.MaxWait, 5*time.Second)
 	orDefault(&o.KeepAlive, 30*time.Second)
 	orDefault(&o.ConnectTimeout, 10*time.Second)
 	orDefault(&o.WriteTimeout, 10*time.Second)
@@ -118,6 +122,7 @@ func (o Options) validate() error {
 		{"MaxPayloadBytes", o.MaxPayloadBytes < 0},
 		{"MaxQueuedMessages", o.MaxQueuedMessages < 0},
 		{"MaxQueuedBytes", o.MaxQueuedBytes < 0},
+		{"MaxWait", o.MaxWait < 0},
 		{"KeepAlive", o.KeepAlive < 0},
 		{"ConnectTimeout", o.ConnectTimeout < 0},
 		{"WriteTimeout", o.WriteTimeout < 0},

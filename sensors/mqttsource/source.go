@@ -50,7 +50,7 @@ func New(broker string, channels []Channel, opts Options, log *slog.Logger) (*So
 	return &Source{
 		broker: u, opts: opts, channels: channels, log: log,
 		filters: subscriptions(channels), routes: newRouter(channels),
-		inbox:    newInbox(opts.MaxQueuedMessages, opts.MaxQueuedBytes),
+		inbox:    newInbox(opts.MaxQueuedMessages, opts.MaxQueuedBytes, opts.MaxWait),
 		complain: newComplaints(log),
 		newest:   make([]time.Time, len(channels)), gaps: make([]bool, len(channels)),
 	}, nil
