@@ -115,8 +115,7 @@ func LoadConfig(path string) (Config, error) {
 	return cfg, nil
 }
 
-// Validate returns everything that is wrong with c, joined into one error, and
-// fills in the defaults of its jobs.
+// Validate returns everything that is wrong with c, joined into one error.
 func (c *Config) Validate() error {
 	var errs []error
 	for _, p := range c.check() {

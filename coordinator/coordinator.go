@@ -118,6 +118,9 @@ func (c *Coordinator) load(ctx context.Context) error {
 	if err := c.loadAlarms(ctx); err != nil {
 		return err
 	}
+	if err := c.loadGateways(ctx); err != nil {
+		return err
+	}
 	return c.collectGarbage(ctx)
 }
 

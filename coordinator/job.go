@@ -96,25 +96,29 @@ func lineageOf(spec job.Spec) string {
 
 // load reads the job's state, fits it to the spec and completes the history.
 func (j *jobState) load(ctx context.Context) error {
-	var err error
-	if j.revision, err = getRecord(ctx, j.c.st, headKey(j.spec.Name), &j.head); err != nil {
+	var stored head
+	revision, err := getRecord(ctx, j.c.st, headKey(j.spec.Name), &stored)
+	if err != nil {
 		return err
 	}
-	if j.book, err = release.Open(ctx, j.c.st, j.spec.Name); err != nil {
+	book, err := release.Open(ctx, j.c.st, j.spec.Name)
+	if err != nil {
 		return err
 	}
 	records, err := j.c.st.List(ctx, roundPrefix(j.spec.Name))
 	if err != nil {
 		return fmt.Errorf("list rounds: %w", err)
 	}
-	for _, r := range records {
-		var past fleet.Round
-		if err := json.Unmarshal(r.Value, &past); err != nil {
+	rounds := make([]fleet.Round, len(records))
+	for i, r := range records {
+		if err := json.Unmarshal(r.Value, &rounds[i]); err != nil {
 			return fmt.Errorf("decode record %q: %w; restore the data directory from a backup", r.Key, err)
 		}
-		j.rounds = append(j.rounds, past)
 	}
-	if last := j.head.Last; last != nil {
+	j.c.mu.Lock()
+	j.head, j.revision, j.book, j.rounds = stored, revision, book, rounds
+	j.c.mu.Unlock()
+	if last := stored.Last; last != nil {
 		j.remember(*last)
 		if err := j.writeHistory(ctx, *last); err != nil {
 			return err
@@ -179,7 +183,7 @@ func (j *jobState) resume(ctx context.Context) error {
 	if open == nil {
 		return nil
 	}
-	j.cur = newRound(*open, j.head.Model)
+	cur := newRound(*open, j.head.Model)
 	id := j.idOf(*open)
 	records, err := j.c.st.List(ctx, id.updatePrefix())
 	if err != nil {
@@ -191,10 +195,13 @@ func (j *jobState) resume(ctx context.Context) error {
 			return fmt.Errorf("decode record %q: %w; restore the data directory from a backup", r.Key, err)
 		}
 		gateway := r.Key[len(id.updatePrefix()):]
-		if p := j.cur.parts[gateway]; p != nil && (!open.Closed || slices.Contains(open.Counted, gateway)) {
+		if p := cur.parts[gateway]; p != nil && (!open.Closed || slices.Contains(open.Counted, gateway)) {
 			p.receive(u, open.Started)
 		}
 	}
+	j.c.mu.Lock()
+	j.cur = cur
+	j.c.mu.Unlock()
 	j.c.log.Info("resumed round", "job", j.spec.Name, "round", open.Round, "attempt", open.Attempt, "updates", len(records))
 	return nil
 }

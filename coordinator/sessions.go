@@ -90,15 +90,18 @@ func (c *Coordinator) firstMessages(name string, g *gateway) []rpc.Message {
 // Leave implements rpc.Backend.
 func (c *Coordinator) Leave(name string, peer rpc.Peer) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	g := c.gateways[name]
 	if g == nil || g.peer != peer {
+		c.mu.Unlock()
 		return // replaced meanwhile
 	}
 	g.peer, g.readiness, g.installed = nil, nil, nil
 	g.view.Connected, g.view.LastSeen = false, time.Now()
+	view := g.cloneView()
 	c.notify()
+	c.mu.Unlock()
 	c.log.Info("gateway disconnected", "gateway", name)
+	c.rememberGateway(name, view)
 }
 
 // Status implements rpc.Backend.
@@ -226,7 +229,7 @@ func (c *Coordinator) expel(name string) {
 	}
 }
 
-// cloneGateway copies what may change later.
+// cloneView copies what may change later.
 func (g *gateway) cloneView() fleet.Gateway {
 	v := g.view
 	v.DroppedTotal = maps.Clone(v.DroppedTotal)

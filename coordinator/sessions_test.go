@@ -209,6 +209,25 @@ func TestOpenModel_GivesModelsAndNeverUpdates(t *testing.T) {
 	})
 }
 
+func TestGateway_LastSeenSurvivesARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := memstore.New()
+		f := startFixture(t, testConfig(pumpJob("pump")), st)
+		a := f.join("a")
+		time.Sleep(time.Hour)
+		f.c.Leave("a", a)
+		left := time.Now()
+		f.stop()
+		time.Sleep(time.Hour)
+		f = startFixture(t, testConfig(pumpJob("pump")), st)
+		defer f.stop()
+		g := f.c.Snapshot().Gateways
+		if len(g) != 1 || g[0].Connected || !g[0].LastSeen.Equal(left) || len(g[0].Machines) != 1 || g[0].Version != "test" {
+			t.Errorf("gateways after the restart = %+v", g)
+		}
+	})
+}
+
 func TestHistory_IsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := testConfig(pumpJob("pump"))
