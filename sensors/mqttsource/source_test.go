@@ -65,29 +65,6 @@ func publish(t testing.TB, c mqtt.Client, topic string, retained bool, payload [
 	}
 }
 
-// retained waits until the broker hands a retained message of topic to a new
-// subscriber: it acknowledges one before it has passed it on.
-func retained(t testing.TB, broker, topic string) {
-	t.Helper()
-	got := make(chan bool, 100)
-	c := publisher(t, broker)
-	for {
-		token := c.Subscribe(topic, 1, func(_ mqtt.Client, m mqtt.Message) { got <- m.Retained() })
-		if !token.WaitTimeout(10*time.Second) || token.Error() != nil {
-			t.Fatalf("subscribe to %s: %v", topic, token.Error())
-		}
-		select {
-		case kept := <-got:
-			if kept {
-				return
-			}
-		case <-time.After(10 * time.Second):
-			t.Fatalf("no retained message of %s", topic)
-		}
-		c.Unsubscribe(topic).Wait()
-	}
-}
-
 func unit(t testing.TB, symbol string) sensors.Unit {
 	t.Helper()
 	u, err := sensors.ParseUnit(symbol)
