@@ -63,7 +63,7 @@ type inbox struct {
 	// soon be put, in this order.
 	promised      []int64
 	promisedBytes int64
-	stats  Stats
+	stats         Stats
 }
 
 func newInbox(maxMessages int, maxBytes int64, maxWait time.Duration) *inbox {
