@@ -258,6 +258,14 @@ func TestEvents_Limit(t *testing.T) {
 	})
 }
 
+func TestEvents_Head(t *testing.T) {
+	rec := httptest.NewRecorder()
+	New(newFakeViewer(plantNow), testOptions(), quiet()).ServeHTTP(rec, httptest.NewRequest(http.MethodHead, eventsURL("/"), nil))
+	if rec.Code != http.StatusOK || rec.Header().Get("Content-Type") != "text/event-stream" || rec.Body.Len() != 0 {
+		t.Errorf("status %d, headers %v, %d bytes", rec.Code, rec.Header(), rec.Body.Len())
+	}
+}
+
 func TestEvents_BadPath(t *testing.T) {
 	for _, path := range []string{"", "fleet", "https://example.com/", "//example.com/", "%zz", "/%zz"} {
 		rec := get(t, plantNow, "/events?path="+url.QueryEscape(path))
