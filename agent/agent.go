@@ -50,6 +50,8 @@ type Agent struct {
 
 	jobsMu sync.Mutex // guards what follows; taken before a machine's lock
 	jobs   map[string]*served
+	// unsaved says that jobs could not be written yet.
+	unsaved bool
 	// training is held by the one training run there may be.
 	training chan struct{}
 }
@@ -133,6 +135,10 @@ func (a *Agent) makeMachines() error {
 	a.jobsMu.Lock()
 	defer a.jobsMu.Unlock()
 	a.apply(a.models.LoadJobs(), true)
+	for _, e := range a.journal.Orphans(func(name string) bool { return a.byName[name] != nil }) {
+		e.Active, e.Cleared = false, a.started.UTC()
+		a.record(e, "", alarm.State{})
+	}
 	return nil
 }
 

@@ -168,3 +168,21 @@ func TestAgent_PortInUseLosesNothingElse(t *testing.T) {
 		t.Errorf("log does not name place and mend:\n%s", log)
 	}
 }
+
+// An episode of a machine that was taken out of the configuration does not last for ever.
+func TestAgent_MachineTakenOut(t *testing.T) {
+	broker := startBroker(t, "")
+	s := newSensor(t, broker)
+	cfg := testConfig(t, broker, "pump-1", "pump-2")
+	r := start(t, cfg)
+	eventually(t, "broker connected", func() bool { return r.source.Stats().Connected })
+	s.rows("pump-2", 110, 0)
+	s.rows("pump-2", 40, 1)
+	eventually(t, "alarm", func() bool { return r.machine("pump-2")["alarm"] == true })
+	r.stop()
+	cfg.Machines = cfg.Machines[:1]
+	r = start(t, cfg)
+	if list := r.journal.Episodes(1); list[0].Active || list[0].Cleared.IsZero() || list[0].Machine != "pump-2" {
+		t.Errorf("episode is %+v", list[0])
+	}
+}

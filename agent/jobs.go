@@ -30,9 +30,19 @@ type served struct {
 func (a *Agent) setJobs(specs []job.Spec) error {
 	a.jobsMu.Lock()
 	defer a.jobsMu.Unlock()
+	known := len(specs) == len(a.jobs) && !a.unsaved
+	for _, spec := range specs {
+		s := a.jobs[spec.Name]
+		known = known && s != nil && s.digest == spec.Digest()
+	}
+	if known {
+		return nil // as after every reconnection: nothing to change, nothing to write
+	}
 	a.apply(specs, false)
 	a.changed.notify()
-	return a.models.SaveJobs(specs)
+	err := a.models.SaveJobs(specs)
+	a.unsaved = err != nil
+	return err
 }
 
 // apply hands the jobs to the machines of their class, with the newest stored model

@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -98,6 +100,10 @@ type machineDocument struct {
 	Samples  sampleCounts      `json:"samples"`
 	Windows  int64             `json:"windows_total"`
 	Refused  map[string]int64  `json:"windows_refused_total"`
+	// Windows that were not whole, since the job began or the clock jumped, and how
+	// often each channel was silent for too long in one.
+	Skipped int64            `json:"windows_skipped"`
+	Absent  map[string]int64 `json:"windows_skipped_by_channel"`
 }
 
 type jobOnMachine struct {
@@ -163,7 +169,7 @@ func (v view) machine(m *pipeline.Machine) machineDocument {
 	s := m.Status()
 	d := machineDocument{
 		machineLine: line(&s), Level: s.Alarm.Level, Unserved: s.Unserved, Samples: sampleCounts(s.Counts),
-		Windows: s.Windows, Refused: s.Refused,
+		Windows: s.Windows, Refused: s.Refused, Skipped: s.Skipped, Absent: s.Absent,
 	}
 	if e, ok := v.a.journal.Lasting(s.Name); ok {
 		d.Episode = &e
@@ -308,9 +314,15 @@ func (v view) Health() (any, bool) {
 		}
 	}
 	for _, m := range a.machines {
-		if s := m.Status(); s.State == infer.Stale {
-			d.Notes = append(d.Notes, "machine "+s.Name+" is stale: no complete window lately")
+		s := m.Status()
+		if s.State != infer.Stale && s.State != infer.Waiting {
+			continue
 		}
+		note := fmt.Sprintf("machine %s is %s: no complete window", s.Name, s.State)
+		for _, ch := range slices.Sorted(maps.Keys(s.Absent)) {
+			note += fmt.Sprintf("; channel %s was silent too long in %d windows: check its sensor, or use a longer window", ch, s.Absent[ch])
+		}
+		d.Notes = append(d.Notes, note)
 	}
 	return d, true
 }

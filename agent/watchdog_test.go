@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"net"
 	"path/filepath"
 	"strings"
@@ -95,4 +96,21 @@ func TestAgent_ProfilesOnlyWhenAskedFor(t *testing.T) {
 	if status, _ := r.fetch("/debug/pprof/none"); status != 404 {
 		t.Errorf("unknown profile: %d", status)
 	}
+}
+
+// The commonest mistake of a first day: a window too short for a slow sensor.
+func TestAgent_HealthNamesTheSilentChannel(t *testing.T) {
+	broker := startBroker(t, "")
+	s := newSensor(t, broker)
+	cfg := testConfig(t, broker, "pump-1")
+	slow := &cfg.Machines[0].Channels[1]
+	slow.Topic = "plant/slow"
+	r := start(t, cfg)
+	eventually(t, "broker connected", func() bool { return r.source.Stats().Connected })
+	s.send("plant/slow", fmt.Sprintf(`{"ts": %d, "press": 4}`, s.now.Unix()))
+	s.rows("pump-1", 60, 0)
+	eventually(t, "note", func() bool {
+		_, doc := r.get("/healthz")
+		return strings.Contains(fmt.Sprint(doc["notes"]), "channel pressure was silent too long in")
+	})
 }

@@ -153,6 +153,20 @@ func (j *Journal) Lasting(machine string) (Episode, bool) {
 	return Episode{}, false
 }
 
+// Orphans returns the episodes that last on machines other than these, as after a
+// machine was taken out of the configuration.
+func (j *Journal) Orphans(machines func(name string) bool) []Episode {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var list []Episode
+	for _, e := range j.c.Episodes {
+		if e.Active && !machines(e.Machine) {
+			list = append(list, e.Episode)
+		}
+	}
+	return list
+}
+
 // Episodes returns the newest episodes, newest first, at most n.
 func (j *Journal) Episodes(n int) []Episode {
 	j.mu.Lock()

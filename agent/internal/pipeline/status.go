@@ -54,6 +54,8 @@ type Status struct {
 	Counts      Counts
 	Windows     int64            // windows that gave a vector
 	Refused     map[string]int64 // windows that did not, by reason
+	Skipped     int64            // windows that were not whole
+	Absent      map[string]int64 // how often a channel was the reason, by channel
 	Panics      int64
 }
 
@@ -66,6 +68,13 @@ func (m *Machine) Status() Status {
 		Name: m.cfg.Name, Class: m.cfg.Class, State: m.state(t), Job: t.spec.Name,
 		Output: t.out, Alarm: t.detector.AlarmState(),
 		Unserved: map[string]string{}, Counts: m.counts(), Windows: m.windows, Refused: map[string]int64{}, Panics: m.panics,
+	}
+	st := t.front.windower.Stats()
+	s.Skipped, s.Absent = st.Skipped, map[string]int64{}
+	for _, c := range st.Channels {
+		if n := c.Missing + c.Gaps; n > 0 {
+			s.Absent[c.Channel] = n
+		}
 	}
 	s.Have, s.Want = t.detector.Progress()
 	s.Output.Reasons = slices.Clone(t.out.Reasons)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -131,13 +132,12 @@ func eventually(t testing.TB, what string, ok func() bool) {
 // A connection that is cut before the acknowledgement must not lose the alarm, nor
 // the order.
 func TestPublisher_AlarmStaysUntilAcknowledged(t *testing.T) {
-	cut := 0
+	var arrived atomic.Int64
 	b := newBroker(t, func(topic string, _ []byte) bool {
 		if topic != "millwright/gw1/pump-1/alarm" {
 			t.Errorf("topic is %s", topic)
 		}
-		cut++
-		return cut > 3
+		return arrived.Add(1) > 3
 	})
 	p := run(t, b)
 	for i := range 3 {

@@ -266,7 +266,7 @@ func bucket(tx *bolt.Tx, key Key, kind Kind) *bolt.Bucket {
 	return b
 }
 
-// Keep deletes the vectors of every other key.
+// Keep deletes the vectors of every other key. It writes only if there are any.
 func (s *Store) Keep(keys []Key) (err error) {
 	s.disk.Lock()
 	defer s.disk.Unlock()
@@ -279,24 +279,29 @@ func (s *Store) Keep(keys []Key) (err error) {
 	}
 	defer durable.PanicOnFault()()
 	defer durable.Recover(s.path, &err)
-	return s.db.Update(func(tx *bolt.Tx) error {
+	var drop [][]byte
+	err = s.db.View(func(tx *bolt.Tx) error {
 		vectors := tx.Bucket(vectorsBucket)
 		if vectors == nil {
 			return nil
 		}
-		var drop [][]byte
-		err := vectors.ForEachBucket(func(name []byte) error {
+		return vectors.ForEachBucket(func(name []byte) error {
 			if !keep[string(name)] {
 				drop = append(drop, append([]byte(nil), name...))
 			}
 			return nil
 		})
+	})
+	if err != nil || len(drop) == 0 {
+		return err
+	}
+	return s.db.Update(func(tx *bolt.Tx) error {
 		for _, name := range drop {
-			if err == nil {
-				err = vectors.DeleteBucket(name)
+			if err := tx.Bucket(vectorsBucket).DeleteBucket(name); err != nil {
+				return err
 			}
 		}
-		return err
+		return nil
 	})
 }
 
