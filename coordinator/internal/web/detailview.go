@@ -33,7 +33,7 @@ func (b *builder) gateway(name string) {
 	type facts struct {
 		Gateway                             *fleet.Gateway
 		LastSeen, Enrolled, CertExpires     stamp
-		CertSoon                            bool
+		CertSoon, CertEnded                 bool
 		Received, DroppedTotal, DroppedPart string
 		Dropped                             []dropped
 		Waiting                             []readiness
@@ -47,7 +47,8 @@ func (b *builder) gateway(name string) {
 		Alarms   *piece
 	}{Name: g.Name}
 	f := facts{Gateway: g, LastSeen: b.stamp(g.LastSeen), Enrolled: b.stamp(g.Enrolled), CertExpires: b.stamp(g.CertExpires),
-		CertSoon: !g.CertExpires.IsZero() && g.CertExpires.Sub(b.now) < certificateSoon, Received: formatCount(g.ReceivedTotal)}
+		CertSoon:  !g.CertExpires.IsZero() && g.CertExpires.Sub(b.now) < certificateSoon,
+		CertEnded: !g.CertExpires.IsZero() && !g.CertExpires.After(b.now), Received: formatCount(g.ReceivedTotal)}
 	total := uint64(0)
 	for _, reason := range slices.Sorted(maps.Keys(g.DroppedTotal)) {
 		if n := g.DroppedTotal[reason]; n > 0 {

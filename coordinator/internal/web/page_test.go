@@ -96,6 +96,14 @@ func TestPage_ActiveAlarmsFirst(t *testing.T) {
 	}
 }
 
+func TestPage_CertificateEnded(t *testing.T) {
+	s := plant(noon)
+	s.Gateways[2].CertExpires = noon.Add(-26 * time.Hour)
+	if got := text(get(t, at(s), "/gateways/cork-utilities").Body.String()); !strings.Contains(got, "26 h ago") || !strings.Contains(got, "must enrol again with a new token") || strings.Contains(got, "ends soon") {
+		t.Errorf("an ended certificate says %s", got)
+	}
+}
+
 func TestPage_WorstFirst(t *testing.T) {
 	got := get(t, plantNow, "/?sort=worst").Body.String()
 	got = got[strings.Index(got, "<table"):]
