@@ -64,7 +64,11 @@ func addressHint(hosts []string, listen string) string {
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
-	return host + listen[strings.LastIndex(listen, ":"):]
+	port := listen[strings.LastIndex(listen, ":")+1:]
+	if port == "0" {
+		port = "<port>" // chosen at each start; see the log
+	}
+	return host + ":" + port
 }
 
 type gatewayCmd struct {
@@ -115,7 +119,7 @@ func (c *gatewayRemoveCmd) Run(std streams) error {
 		return &usageError{err}
 	}
 	if err := enrol.NewAdmin(cfg.DataDir).Remove(context.Background(), c.Name); err != nil {
-		return fmt.Errorf("remove gateway: %w", err)
+		return err
 	}
 	_, err = fmt.Fprintf(std.err, "Gateway %s is removed. To bring it back, create a token for it.\n", c.Name)
 	return err

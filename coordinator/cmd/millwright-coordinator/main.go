@@ -111,6 +111,7 @@ func (c *checkCmd) Run(std streams) error {
 		b.WriteString("  no jobs: gateways enrol and are watched, nothing is learned together\n")
 	}
 	for _, j := range cfg.Jobs {
+		j = j.WithDefaults()
 		fmt.Fprintf(&b, "  job %s (%s): a %s model of %d features for class %s, a round every %v with %d or more gateways\n",
 			j.Name, j.Role, j.Model.Kind, len(j.Features.Names()), j.Class, j.Rounds.Every, j.Rounds.MinParticipants)
 	}

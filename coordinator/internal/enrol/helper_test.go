@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/millwright-iot/millwright/coordinator/store"
 	"github.com/millwright-iot/millwright/coordinator/store/memstore"
 )
@@ -133,3 +135,5 @@ func (f *fixture) connection(t *testing.T, der []byte) tls.ConnectionState {
 	}
 	return tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}, VerifiedChains: chains}
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
