@@ -18,6 +18,8 @@ import (
 const (
 	benchMachines = 4
 	benchRateHz   = 10
+	// benchWindowRows is a window of the agent's own job, 10 s.
+	benchWindowRows = 10 * benchRateHz
 	// benchPayloadBytes is the size the published comparisons of gateway agents
 	// were made with.
 	benchPayloadBytes = 148
@@ -143,8 +145,10 @@ func (c *benchCommand) benchPipeline(ctx context.Context, r *results) error {
 	if _, err := rig.procs.start("sensorsim", true, "sensorsim", "run", "--config", config); err != nil {
 		return err
 	}
-	want := float64(rows * benchMachines * len(benchColumns))
-	count, err := rig.await(ctx, want)
+	messages := float64(rows * benchMachines)
+	// The first and the last window of each machine may be cut.
+	windows := float64(benchMachines * (rows/benchWindowRows - 2))
+	count, err := rig.await(ctx, messages, windows)
 	if err != nil {
 		return err
 	}
@@ -157,22 +161,25 @@ func (c *benchCommand) benchPipeline(ctx context.Context, r *results) error {
 	if err != nil {
 		return err
 	}
-	messages := float64(rows * benchMachines)
 	r.add("pipeline_messages_per_s", messages/took, "messages/s",
 		fmt.Sprintf("%.0f JSON messages of %d B at QoS 1, %s, to features and score; all processes share the cores", messages, benchPayloadBytes, rig.kind))
 	r.add("pipeline_cpu_us_per_message", 1e6*(after-cpu)/messages, "µs", "of the agent")
-	r.add("pipeline_lost_messages", (want-count.received+count.dropped)/float64(len(benchColumns)), "messages", "")
+	r.add("pipeline_lost_messages", messages-count.messages+count.messagesDropped+count.samplesDropped/float64(len(benchColumns)), "messages", "never received, refused, or dropped from a full queue")
 	r.add("pipeline_windows_scored", count.windows, "windows", "")
 	r.add("pipeline_peak_rss_bytes", peak, "B", "of the agent")
 	return nil
 }
 
-// counts are what the agent says of its samples.
-type counts struct{ received, dropped, windows float64 }
+// counts are what the agent says of its messages.
+type counts struct {
+	messages, messagesDropped float64
+	samplesDropped            float64 // for want of room
+	windows                   float64
+}
 
-// await polls the agent's metrics until it has received want samples or nothing
+// await polls the agent's metrics until everything has been scored or nothing
 // has changed for five seconds.
-func (r *rig) await(ctx context.Context, want float64) (counts, error) {
+func (r *rig) await(ctx context.Context, messages, windows float64) (counts, error) {
 	var last counts
 	still := time.Now()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -182,7 +189,7 @@ func (r *rig) await(ctx context.Context, want float64) (counts, error) {
 		if err != nil {
 			return now, err
 		}
-		if now.received+now.dropped >= want {
+		if now.messages+now.messagesDropped >= messages && now.windows >= windows {
 			return now, nil
 		}
 		if now != last {
@@ -211,22 +218,28 @@ func (r *rig) counts(ctx context.Context) (counts, error) {
 	}
 	defer resp.Body.Close()
 	var c counts
+	into := map[string]*float64{
+		"millwright_messages_received_total":                    &c.messages,
+		"millwright_messages_dropped_total":                     &c.messagesDropped,
+		`millwright_samples_dropped_total{reason="queue_full"}`: &c.samplesDropped,
+		"millwright_windows_total":                              &c.windows,
+	}
 	lines := bufio.NewScanner(resp.Body)
 	for lines.Scan() {
-		name, value, _ := strings.Cut(lines.Text(), " ")
-		name, _, _ = strings.Cut(name, "{")
-		x, err := strconv.ParseFloat(value[strings.LastIndex(value, " ")+1:], 64)
+		series, value, _ := strings.Cut(lines.Text(), " ")
+		name, _, _ := strings.Cut(series, "{")
+		sum := into[series]
+		if sum == nil {
+			sum = into[name]
+		}
+		if sum == nil {
+			continue
+		}
+		x, err := strconv.ParseFloat(value, 64)
 		if err != nil {
-			continue // a comment
+			return c, fmt.Errorf("read the agent's metric %q: %w", lines.Text(), err)
 		}
-		switch name {
-		case "millwright_samples_received_total":
-			c.received += x
-		case "millwright_samples_dropped_total":
-			c.dropped += x
-		case "millwright_windows_total":
-			c.windows += x
-		}
+		*sum += x
 	}
 	return c, lines.Err()
 }
