@@ -104,7 +104,7 @@ func TestAgent_HealthNamesTheSilentChannel(t *testing.T) {
 	s := newSensor(t, broker)
 	cfg := testConfig(t, broker, "pump-1")
 	slow := &cfg.Machines[0].Channels[1]
-	slow.Topic = "plant/slow"
+	slow.Topic, cfg.Machines[0].StaleAfter = "plant/slow", 100*time.Millisecond
 	r := start(t, cfg)
 	eventually(t, "broker connected", func() bool { return r.source.Stats().Connected })
 	s.send("plant/slow", fmt.Sprintf(`{"ts": %d, "press": 4}`, s.now.Unix()))
