@@ -57,15 +57,15 @@ func TestSendBlob_Chunks(t *testing.T) {
 func TestSendBlob_Errors(t *testing.T) {
 	broken := errors.New("broken")
 	drop := func([]byte) error { return nil }
-	if err := SendBlob(drop, iotest.ErrReader(broken)); err != broken {
+	if err := SendBlob(drop, iotest.ErrReader(broken)); !errors.Is(err, broken) {
 		t.Fatalf("reader's error: got %v", err)
 	}
 	// A source cut short must not look like its end.
 	cut := io.MultiReader(bytes.NewReader(content(10)), iotest.ErrReader(io.ErrUnexpectedEOF))
-	if err := SendBlob(drop, cut); err != io.ErrUnexpectedEOF {
+	if err := SendBlob(drop, cut); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Fatalf("cut source: got %v", err)
 	}
-	if err := SendBlob(func([]byte) error { return broken }, bytes.NewReader(content(10))); err != broken {
+	if err := SendBlob(func([]byte) error { return broken }, bytes.NewReader(content(10))); !errors.Is(err, broken) {
 		t.Fatalf("send's error: got %v", err)
 	}
 }
@@ -112,7 +112,7 @@ func TestReceiveBlob_Refuses(t *testing.T) {
 			return errors.As(err, &wrong)
 		}},
 		"receive fails": {func() ([]byte, error) { return nil, broken }, digest(blob), 1000, func(err error) bool {
-			return err == broken
+			return errors.Is(err, broken)
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

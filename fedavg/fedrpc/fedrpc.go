@@ -17,14 +17,15 @@ const (
 	// grow (a model, an update) travels as a blob in chunks far below it.
 	MaxMessageBytes = 4 << 20
 
-	// KeepaliveTime of silence makes either side ping; an answer must come within
-	// KeepaliveTimeout or the connection counts as lost. Plants sit behind NAT
+	// KeepaliveTime of silence makes either side ping. Plants sit behind NAT
 	// gateways that forget a silent connection after 30 s or more.
-	KeepaliveTime    = 20 * time.Second
+	KeepaliveTime = 20 * time.Second
+	// KeepaliveTimeout without an answer to a ping, the connection counts as lost.
 	KeepaliveTimeout = 10 * time.Second
 
-	// ReconnectMin and ReconnectMax bound the pause before connecting again.
+	// ReconnectMin is the first pause before connecting again.
 	ReconnectMin = 500 * time.Millisecond
+	// ReconnectMax is the longest.
 	ReconnectMax = 20 * time.Second
 
 	// The flow-control windows are fixed, so memory a connection is bounded:
@@ -49,7 +50,6 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.InitialWindowSize(streamWindowBytes),
 		grpc.InitialConnWindowSize(connectionWindowBytes),
-		grpc.SharedWriteBuffer(true), // thousands of connections, nearly all idle
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: KeepaliveTime, Timeout: KeepaliveTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
 			MinTime:             KeepaliveTime / 2,

@@ -173,7 +173,7 @@ func (c *coordinator) start() {
 	c.mu.Lock()
 	c.grpc = s
 	c.mu.Unlock()
-	c.running.Go(func() { s.Serve(l) })
+	c.running.Go(func() { _ = s.Serve(l) }) // ends with Stop
 }
 
 // kill closes all connections at once, as the end of the process would.

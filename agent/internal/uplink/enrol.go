@@ -48,7 +48,7 @@ func (u *Uplink) identity(ctx context.Context, e *enrolment) (*identity, *observ
 	}
 	u.shown.change(func(s *State) { s.Enrolled, s.CertificateExpires = true, id.cert.NotAfter })
 	expired := time.Now().After(id.cert.NotAfter)
-	if !(e.refused || expired) || e.tried {
+	if !e.refused && !expired || e.tried {
 		e.tried = false
 		return id, nil, nil
 	}

@@ -98,7 +98,7 @@ func (c *modelCache) download(ctx context.Context, client fedpb.FederationClient
 	}
 	defer f.Close()
 	if err := r.Held(f); err != nil {
-		os.Remove(part)
+		_ = os.Remove(part)
 		return err
 	}
 	stream, err = client.Download(ctx, &fedpb.DownloadRequest{Sha256: blob.GetSha256(), Offset: r.Offset()})
@@ -110,7 +110,7 @@ func (c *modelCache) download(ctx context.Context, client fedpb.FederationClient
 		var size *fedrpc.SizeError
 		var digest *fedrpc.DigestError
 		if errors.As(err, &digest) || errors.As(err, &size) && size.Got > size.Want {
-			os.Remove(part)
+			_ = os.Remove(part)
 		}
 		return fmt.Errorf("download model %.12s…: %w", blob.GetSha256(), err)
 	}
@@ -133,6 +133,6 @@ func (c *modelCache) prune() {
 		return cmp.Compare(modified(a), modified(b))
 	})
 	for _, f := range files[:len(files)-cachedModels] {
-		os.Remove(filepath.Join(c.dir, f.Name()))
+		_ = os.Remove(filepath.Join(c.dir, f.Name()))
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -277,7 +276,7 @@ func (l *logBook) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.b
 
 func (l *logBook) count(text string) int { return strings.Count(l.String(), text) }
 
-func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func (r *rig) file(name string) string { return filepath.Join(r.cfg.DataDir, "uplink", name) }
 

@@ -75,7 +75,7 @@ func openOutbox(dir string) (*outbox, map[string]error, error) {
 		path := filepath.Join(dir, f.Name())
 		ext := filepath.Ext(f.Name())
 		if strings.HasPrefix(f.Name(), tempPrefix) {
-			os.Remove(path) // power failed while it was written
+			_ = os.Remove(path) // power failed while it was written
 			continue
 		}
 		if ext != pendingSuffix && ext != sentSuffix {
@@ -88,14 +88,14 @@ func openOutbox(dir string) (*outbox, map[string]error, error) {
 				err = fmt.Errorf("holds an update of job %q, round %d, attempt %d", e.Job, e.Round, e.Attempt)
 			}
 			bad[f.Name()] = err
-			os.Remove(path)
+			_ = os.Remove(path)
 		case ext == pendingSuffix:
 			o.pending = append(o.pending, e)
 		case o.sent[e.Job].Job == "" || e.after(o.sent[e.Job].task):
 			o.dropSent(e.Job)
 			o.sent[e.Job] = e
 		default:
-			os.Remove(path)
+			_ = os.Remove(path)
 		}
 	}
 	slices.SortStableFunc(o.pending, func(a, b entry) int {
@@ -141,7 +141,7 @@ func (o *outbox) claim(t task, base string) bool {
 			o.nudge()
 			return true
 		}
-		os.Remove(o.path(t, pendingSuffix))
+		_ = os.Remove(o.path(t, pendingSuffix))
 		o.pending = slices.Delete(o.pending, i, i+1)
 	}
 	e, ok := o.sent[t.Job]
@@ -226,7 +226,7 @@ func (o *outbox) forget(t task) {
 
 func (o *outbox) dropSent(job string) {
 	if e, ok := o.sent[job]; ok {
-		os.Remove(o.path(e.task, sentSuffix))
+		_ = os.Remove(o.path(e.task, sentSuffix))
 		delete(o.sent, job)
 	}
 }

@@ -19,7 +19,7 @@ import (
 // trouble is one way in which the line to the coordinator fails, with what a
 // person can do about it.
 type trouble struct {
-	what string // constant: the log message
+	what string // constant
 	mend string
 	// certificate says that the gateway's certificate will not be accepted:
 	// only a new enrolment helps.
@@ -143,5 +143,5 @@ func (d *diary) trouble(t trouble, address string, err error, retry time.Duratio
 	if t.certificate {
 		level = slog.LevelError
 	}
-	d.log.Log(context.Background(), level, t.what, "coordinator", address, "error", err, "mend", t.mend, "retry_in", retry.Round(time.Millisecond))
+	d.log.Log(context.Background(), level, "no session with the coordinator", "trouble", t.what, "coordinator", address, "error", err, "mend", t.mend, "retry_in", retry.Round(time.Millisecond))
 }
