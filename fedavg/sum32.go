@@ -13,10 +13,10 @@ const limit32 = 1 << 63
 
 // apply32 adds or subtracts one Float32 segment of us, or leaves it as it was.
 //
-// The sums are allowed to go wrong first: the loop only collects the bits of
-// everything it adds. If these say that a number was not finite or that a sum
-// could have overflowed, the segment is restored and done again: first
-// with the exact magnitudes, then, where these too leave a doubt, number by number.
+// The sums are allowed to go wrong first: the loop only notes how large the
+// numbers are. If one was not finite or a sum could have overflowed, the segment
+// is restored and done again: first with the exact magnitudes, then, where these
+// too leave a doubt, number by number.
 func (a *Accumulator) apply32(seg *segment, us []*Update, s sign, scratch *scratch) error {
 	acc := a.sums[seg.vector].f32[seg.from:seg.to]
 	if seg.bound == 0 {
@@ -26,7 +26,7 @@ func (a *Accumulator) apply32(seg *segment, us []*Update, s sign, scratch *scrat
 	}
 	old := scratch.keep32(acc)
 	if seg.bound < limit32 {
-		if bound := add32(acc, seg, us, s); bound < limit32 {
+		if bound := add32(acc, seg, us, s, addFourFast, fastLimit); bound < limit32 {
 			seg.bound = bound
 			return nil
 		}
@@ -37,7 +37,7 @@ func (a *Accumulator) apply32(seg *segment, us []*Update, s sign, scratch *scrat
 		return err
 	}
 	if seg.bound = bound; bound < limit32 {
-		add32(acc, seg, us, s)
+		add32(acc, seg, us, s, addFour, limit32)
 		return nil
 	}
 	if err := a.exact32(seg, us, s); err != nil {
@@ -47,53 +47,46 @@ func (a *Accumulator) apply32(seg *segment, us []*Update, s sign, scratch *scrat
 	return nil
 }
 
-// add32 adds or subtracts and returns the new bound, limit32 if it is in doubt.
-func add32(acc []int64, seg *segment, us []*Update, s sign) uint64 {
+// add32 adds, with four, or subtracts. It returns the new bound, limit32 if that
+// or whether four is right for numbers of this magnitude is in doubt.
+func add32(acc []int64, seg *segment, us []*Update, s sign, four func([]int64, *[4][]float32, *[4]float64) uint32, limit float64) uint64 {
 	bound := seg.bound
 	for len(us) > 0 {
-		var bits uint32
-		var weight float64
+		n := 1
 		if len(us) >= 4 {
-			var x [4][]float32
-			var w [4]float64
-			for k, u := range us[:4] {
-				x[k], w[k] = u.Vectors[seg.vector].F32[seg.from:seg.to], u.Weight*unit32
-				weight += w[k]
-			}
-			if s == minus {
-				bits = subFour(acc, &x, &w)
-			} else {
-				bits = addFour(acc, &x, &w)
-			}
-			us = us[4:]
-		} else {
-			x := us[0].Vectors[seg.vector].F32[seg.from:seg.to]
-			weight = us[0].Weight * unit32
-			if s == minus {
-				bits = subOne(acc, x, weight)
-			} else {
-				bits = addOne(acc, x, weight)
-			}
-			us = us[1:]
+			n = 4
 		}
-		bound = raise(bound, bits, weight)
+		var x [4][]float32
+		var w [4]float64
+		sum, top := 0.0, 0.0
+		for k, u := range us[:n] {
+			x[k], w[k] = u.Vectors[seg.vector].F32[seg.from:seg.to], u.Weight*unit32
+			sum, top = sum+w[k], max(top, w[k])
+		}
+		var bits uint32
+		switch {
+		case s == minus:
+			for k := range n {
+				bits |= subOne(acc, x[k], w[k])
+			}
+		case n == 4:
+			bits = four(acc, &x, &w)
+		default:
+			bits = addOne(acc, x[0], w[0])
+		}
+		us = us[n:]
+		largest := float64(math.Float32frombits(bits &^ (1 << 31)))
+		if !(largest*top < limit) { // true for NaN
+			bound = limit32
+		}
+		bound = extend(bound, largest*sum)
 	}
 	return bound
 }
 
-// raise returns the bound after adding numbers whose bits, joined by or, are
-// bits, times weight. The joined exponent is at least the largest one.
-func raise(bound uint64, bits uint32, weight float64) uint64 {
-	e := bits >> 23 & 0xff
-	if e == 0xff || bound >= limit32 {
-		return limit32
-	}
-	return extend(bound, math.Float64frombits(uint64(e+1023-126)<<52)*weight)
-}
-
 // extend adds the magnitude of an addend, in units, to a bound.
 func extend(bound uint64, magnitude float64) uint64 {
-	if !(magnitude < limit32/2) {
+	if bound >= limit32 || !(magnitude < limit32/2) {
 		return limit32
 	}
 	return min(bound+uint64(magnitude)+1, limit32)
@@ -157,7 +150,7 @@ func (a *Accumulator) exact32(seg *segment, us []*Update, s sign) error {
 
 // undo32 reverses apply32. Integers wrap, so it needs no checks.
 func (a *Accumulator) undo32(seg *segment, us []*Update, s sign) {
-	add32(a.sums[seg.vector].f32[seg.from:seg.to], seg, us, !s)
+	add32(a.sums[seg.vector].f32[seg.from:seg.to], seg, us, !s, addFour, limit32)
 	seg.bound = limit32 // not known until it matters
 }
 
@@ -170,8 +163,8 @@ func magnitude(x int64) uint64 {
 
 // The loops below are written four updates wide so that a sum is loaded and
 // stored once for four numbers, and sliced to one length so that the compiler
-// drops the bounds checks. Each returns the bits of all numbers joined by or. The
-// bits are loaded through a second view of the same memory: math.Float32bits
+// drops the bounds checks. Each returns the bits of all numbers joined by or, which
+// but for the sign are at least those of the largest magnitude. The bits are loaded through a second view of the same memory: math.Float32bits
 // would move every number from a floating-point to an integer register, which
 // takes as long as everything else together.
 
@@ -208,13 +201,6 @@ func addFour(acc []int64, x *[4][]float32, w *[4]float64) (bits uint32) {
 		acc[i] += int64(float64(x0[i])*w0) + int64(float64(x1[i])*w1) +
 			int64(float64(x2[i])*w2) + int64(float64(x3[i])*w3)
 		bits |= b0[i] | b1[i] | b2[i] | b3[i]
-	}
-	return bits
-}
-
-func subFour(acc []int64, x *[4][]float32, w *[4]float64) (bits uint32) {
-	for k := range x {
-		bits |= subOne(acc, x[k], w[k])
 	}
 	return bits
 }
