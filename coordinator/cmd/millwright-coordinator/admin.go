@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -45,8 +46,11 @@ func (c *tokenCreateCmd) Run(std streams) error {
 	case c.Uses > 1:
 		whom = fmt.Sprintf("%d gateways", c.Uses)
 	}
-	fmt.Fprintf(std.err, "This token enrols %s until %s. Put it into the agent's configuration:\n\n  coordinator:\n    address: %s\n    token: <the token>\n\n",
+	_, err = fmt.Fprintf(std.err, "This token enrols %s until %s. Put it into the agent's configuration:\n\n  coordinator:\n    address: %s\n    token: <the token>\n\n",
 		whom, time.Now().Add(c.TTL).Format("2006-01-02 15:04 MST"), addressHint(cfg.Hosts, cfg.Listen))
+	if err != nil {
+		return err
+	}
 	_, err = fmt.Fprintln(std.out, text)
 	return err
 }
@@ -96,10 +100,14 @@ func (c *gatewayListCmd) Run(std streams) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(list)
 	}
-	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "GATEWAY\tENROLLED\tCERTIFICATE UNTIL")
+	var b strings.Builder
+	b.WriteString("GATEWAY\tENROLLED\tCERTIFICATE UNTIL\n")
 	for _, g := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", g.Name, g.Enrolled.Format(time.DateOnly), g.CertExpires.Format(time.DateOnly))
+		fmt.Fprintf(&b, "%s\t%s\t%s\n", g.Name, g.Enrolled.Format(time.DateOnly), g.CertExpires.Format(time.DateOnly))
+	}
+	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return err
 	}
 	return w.Flush()
 }

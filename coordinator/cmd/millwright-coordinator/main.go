@@ -64,8 +64,7 @@ func run(args []string, std streams) int {
 		kong.Bind(std),
 	)
 	if err != nil {
-		fmt.Fprintln(std.err, "millwright-coordinator:", err)
-		return exitFailure
+		return complain(std, err, exitFailure)
 	}
 	ctx, err := parser.Parse(args)
 	if code >= 0 {
@@ -84,8 +83,16 @@ func run(args []string, std streams) int {
 	default:
 		code = exitFailure
 	}
+	return complain(std, err, code)
+}
+
+// complain writes an error, each line of it under the program's name, and
+// returns the exit code.
+func complain(std streams, err error, code int) int {
 	for line := range strings.SplitSeq(err.Error(), "\n") {
-		fmt.Fprintln(std.err, "millwright-coordinator:", line)
+		if _, err := fmt.Fprintln(std.err, "millwright-coordinator:", line); err != nil {
+			break // nobody hears it; the exit code remains
+		}
 	}
 	return code
 }

@@ -17,11 +17,11 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the program as a person would; see testdata/script.
 func TestScripts(t *testing.T) {
-	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	busy, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { busy.Close() }) // after the scripts, which run in parallel
+	t.Cleanup(func() { _ = busy.Close() }) // after the scripts, which run in parallel
 	testscript.Run(t, testscript.Params{
 		Dir:      "testdata/script",
 		Deadline: time.Now().Add(2 * time.Minute),
@@ -40,7 +40,7 @@ func shortDir(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
 }
 

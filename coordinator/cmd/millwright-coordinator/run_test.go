@@ -20,7 +20,7 @@ func systemd(t *testing.T) *net.UnixConn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
+	t.Cleanup(func() { _ = conn.Close() })
 	t.Setenv("NOTIFY_SOCKET", path)
 	return conn
 }
@@ -28,7 +28,9 @@ func systemd(t *testing.T) *net.UnixConn {
 // next returns the next notification, or "" when none is waiting after patience.
 func next(t *testing.T, conn *net.UnixConn, patience time.Duration) string {
 	t.Helper()
-	conn.SetReadDeadline(time.Now().Add(patience))
+	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
 	buf := make([]byte, 256)
 	n, err := conn.Read(buf)
 	if err != nil && !os.IsTimeout(err) {

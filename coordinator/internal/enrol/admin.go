@@ -50,7 +50,7 @@ func (a *Authority) AdminHandler() http.Handler {
 			a.answer(w, nil, requestError("read token request: %v", err))
 			return
 		}
-		text, err := a.CreateToken(r.Context(), TokenOptions{TTL: req.TTL, Uses: req.Uses, Gateway: req.Gateway, Replace: req.Replace})
+		text, err := a.CreateToken(r.Context(), TokenOptions(req))
 		a.answer(w, tokenAnswer{Token: text}, err)
 	})
 	mux.HandleFunc("GET /gateways", func(w http.ResponseWriter, r *http.Request) {
@@ -85,12 +85,16 @@ func (a *Authority) answer(w http.ResponseWriter, value any, err error) {
 // ServeAdmin serves AdminHandler on the unix socket at path, which only this
 // user can open, until ctx ends. A socket that a killed coordinator left behind
 // is replaced; one that somebody answers is an error.
-func (a *Authority) ServeAdmin(ctx context.Context, path string) error {
-	l, err := listenAdmin(path)
+func (a *Authority) ServeAdmin(ctx context.Context, path string) (err error) {
+	l, err := listenAdmin(ctx, path)
 	if err != nil {
 		return fmt.Errorf("open admin socket: %w", err)
 	}
-	defer os.Remove(path)
+	defer func() {
+		if gone := os.Remove(path); !errors.Is(gone, fs.ErrNotExist) {
+			err = errors.Join(err, gone)
+		}
+	}()
 	srv := &http.Server{Handler: a.AdminHandler(), ReadTimeout: 10 * time.Second, IdleTimeout: 10 * time.Second}
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
@@ -110,7 +114,7 @@ func (a *Authority) ServeAdmin(ctx context.Context, path string) error {
 
 // listenAdmin binds inside a directory nobody else can enter, closes the socket's
 // mode and only then moves it to path, so that it never is open to others.
-func listenAdmin(path string) (net.Listener, error) {
+func listenAdmin(ctx context.Context, path string) (_ net.Listener, err error) {
 	if len(path) > maxSocketPath {
 		return nil, fmt.Errorf("%q has %d bytes, a unix socket's path may have %d: choose a shorter data_dir", path, len(path), maxSocketPath)
 	}
@@ -122,9 +126,10 @@ func listenAdmin(path string) (net.Listener, error) {
 	case info.Mode().Type() != fs.ModeSocket:
 		return nil, fmt.Errorf("%q is there and is no socket: move it away", path)
 	default:
-		conn, err := net.DialTimeout("unix", path, 2*time.Second)
+		dialer := net.Dialer{Timeout: 2 * time.Second}
+		conn, err := dialer.DialContext(ctx, "unix", path)
 		if err == nil {
-			conn.Close()
+			_ = conn.Close() // nothing was said
 			return nil, fmt.Errorf("%q is answered by another coordinator: stop it, or give this one its own data_dir", path)
 		}
 		if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, fs.ErrNotExist) {
@@ -138,7 +143,7 @@ func listenAdmin(path string) (net.Listener, error) {
 	if err := os.Mkdir(private, 0o700); err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(private)
+	defer func() { err = errors.Join(err, os.RemoveAll(private)) }()
 	inside := filepath.Join(private, "s")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: inside, Net: "unix"})
 	if err != nil {
@@ -146,8 +151,7 @@ func listenAdmin(path string) (net.Listener, error) {
 	}
 	l.SetUnlinkOnClose(false) // it will have another name by then
 	if err := errors.Join(os.Chmod(inside, 0o600), os.Rename(inside, path)); err != nil {
-		l.Close()
-		return nil, err
+		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
 }

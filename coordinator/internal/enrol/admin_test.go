@@ -21,7 +21,7 @@ func serveAdmin(t *testing.T, f *fixture) (dataDir string, stop func() error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dataDir) })
+	t.Cleanup(func() { _ = os.RemoveAll(dataDir) })
 	return dataDir, startAdmin(t, f, filepath.Join(dataDir, AdminSocket))
 }
 
@@ -36,7 +36,7 @@ func startAdmin(t *testing.T, f *fixture, path string) (stop func() error) {
 		done <- err
 		return err
 	}
-	t.Cleanup(func() { stop() })
+	t.Cleanup(func() { _ = stop() })
 	admin := NewAdmin(filepath.Dir(path))
 	for {
 		if _, err := admin.Gateways(context.Background()); err == nil {
@@ -112,7 +112,9 @@ func TestServeAdmin_StaleSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.SetUnlinkOnClose(false) // as after kill -9
-	l.Close()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := NewAdmin(dir).Gateways(context.Background()); err == nil || !strings.Contains(err.Error(), "no coordinator is running") {
 		t.Fatalf("a stale socket: %v", err)
 	}
@@ -164,7 +166,7 @@ func TestAdminHandler_BadRequests(t *testing.T) {
 		"other path":    {"GET", "/", "", http.StatusNotFound},
 	} {
 		w := httptest.NewRecorder()
-		f.AdminHandler().ServeHTTP(w, httptest.NewRequest(c.method, c.path, strings.NewReader(c.body)))
+		f.AdminHandler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), c.method, c.path, strings.NewReader(c.body)))
 		if w.Code != c.want {
 			t.Errorf("%s: %d %s, want %d", name, w.Code, w.Body, c.want)
 		}

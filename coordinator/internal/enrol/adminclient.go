@@ -38,7 +38,7 @@ func NewAdmin(dataDir string) *Admin {
 // CreateToken is Authority.CreateToken.
 func (c *Admin) CreateToken(ctx context.Context, opts TokenOptions) (string, error) {
 	var answer tokenAnswer
-	err := c.do(ctx, http.MethodPost, "/token", tokenRequest{TTL: opts.TTL, Uses: opts.Uses, Gateway: opts.Gateway, Replace: opts.Replace}, &answer)
+	err := c.do(ctx, http.MethodPost, "/token", tokenRequest(opts), &answer)
 	return answer.Token, err
 }
 
@@ -75,7 +75,7 @@ func (c *Admin) do(ctx context.Context, method, path string, body, answer any) e
 	case err != nil:
 		return fmt.Errorf("speak to the coordinator on data_dir %q: %w", c.dataDir, err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // all of it was read, or an error is returned
 	data, err = io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	if err != nil {
 		return fmt.Errorf("read the coordinator's answer: %w", err)

@@ -82,7 +82,7 @@ func openCA(ctx context.Context, dir string, st store.Store, now time.Time, log 
 
 // createCA writes key and certificate into a directory beside dir and renames it,
 // so that dir is there whole or not at all, whenever the power goes.
-func createCA(dir string, now time.Time) error {
+func createCA(dir string, now time.Time) (err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
@@ -126,7 +126,7 @@ func createCA(dir string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 	if err := writeSynced(filepath.Join(tmp, caKeyFile), "PRIVATE KEY", keyDER, 0o600); err != nil {
 		return err
 	}

@@ -88,8 +88,8 @@ func TestOpen_Broken(t *testing.T) {
 		return func(dir string) error { return os.WriteFile(filepath.Join(dir, name), data, 0o600) }
 	}
 	for name, c := range map[string]struct {
-		break_ func(dir string) error
-		want   []string // in the error
+		spoil func(dir string) error
+		want  []string // in the error
 	}{
 		"directory lost":     {os.RemoveAll, []string{"missing", "backup"}},
 		"key lost":           {func(dir string) error { return os.Remove(filepath.Join(dir, caKeyFile)) }, []string{caKeyFile, "backup"}},
@@ -109,7 +109,7 @@ func TestOpen_Broken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
-			if err := c.break_(f.dir); err != nil {
+			if err := c.spoil(f.dir); err != nil {
 				t.Fatal(err)
 			}
 			before := snapshot(t, f.dir)

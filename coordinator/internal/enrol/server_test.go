@@ -16,11 +16,11 @@ import (
 // client's error.
 func handshake(t *testing.T, f *fixture, client *tls.Config) (tls.ConnectionState, error) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	served := make(chan tls.ConnectionState, 1)
 	go func() {
 		raw, err := l.Accept()
@@ -29,18 +29,18 @@ func handshake(t *testing.T, f *fixture, client *tls.Config) (tls.ConnectionStat
 			return
 		}
 		conn := tls.Server(raw, f.ServerTLS())
-		defer conn.Close()
-		if conn.Handshake() == nil {
-			conn.Write([]byte("x"))
+		defer func() { _ = conn.Close() }()
+		if conn.HandshakeContext(t.Context()) == nil {
+			_, _ = conn.Write([]byte("x")) // the client reports what fails
 		}
 		served <- conn.ConnectionState()
 	}()
-	raw, err := net.Dial("tcp", l.Addr().String())
+	raw, err := new(net.Dialer).DialContext(t.Context(), "tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	conn := tls.Client(raw, client)
-	defer func() { conn.Close(); <-served }()
+	defer func() { _ = conn.Close(); <-served }()
 	// In TLS 1.3 the server's refusal of a client certificate shows at the first read.
 	_, err = conn.Read(make([]byte, 1))
 	if err != nil {

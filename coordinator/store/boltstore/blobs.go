@@ -61,7 +61,7 @@ func (w *blobWriter) copy(r io.Reader) (store.Blob, error) {
 		n, err := io.CopyN(&piece, r, int64(store.BlobChunkBytes-piece.Len()%store.BlobChunkBytes))
 		hash.Write(piece.Bytes()[piece.Len()-int(n):])
 		size += uint64(n)
-		if err == io.EOF {
+		if err == io.EOF { //nolint:errorlint // a wrapped one is not the end but a failure
 			break
 		}
 		if err != nil {

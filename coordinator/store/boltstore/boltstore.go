@@ -110,7 +110,7 @@ func openBolt(path string, opts Options) (*bolt.DB, error) {
 
 // create makes the file under another name and links it to path when it is
 // whole, so that a power cut during the very first start leaves no torn file.
-func create(path string, opts Options) error {
+func create(path string, opts Options) (err error) {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -118,7 +118,7 @@ func create(path string, opts Options) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 	fresh := filepath.Join(tmp, FileName)
 	db, err := openBolt(fresh, opts)
 	if err != nil {

@@ -218,7 +218,7 @@ func BenchmarkStore_Put(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer s.Close()
+			defer func() { _ = s.Close() }()
 			commits, update := 0, s.changes.update
 			s.changes.update = func(f func(*bolt.Tx) error) error { commits++; return update(f) }
 			var wg sync.WaitGroup
@@ -250,7 +250,7 @@ func BenchmarkStore_PutBlob(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer s.Close()
+			defer func() { _ = s.Close() }()
 			content := storetest.Content(1, size)
 			b.SetBytes(int64(size))
 			for i := range b.N {

@@ -24,7 +24,7 @@ func inspect(path string, lockTimeout time.Duration) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	// A shared lock, as bbolt's readers take, keeps the file still.
 	for deadline := time.Now().Add(lockTimeout); ; time.Sleep(20 * time.Millisecond) {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)

@@ -99,7 +99,7 @@ func TestStore_Kill9(t *testing.T) {
 	blobs := map[string]string{}   // digest → size
 	total := 0
 	for round := range 5 {
-		cmd := exec.Command(os.Args[0])
+		cmd := exec.CommandContext(t.Context(), os.Args[0])
 		cmd.Env = append(os.Environ(), writerDir+"="+dir)
 		var stderr strings.Builder
 		cmd.Stderr = &stderr
@@ -143,7 +143,9 @@ func TestStore_Kill9(t *testing.T) {
 				t.Fatalf("round %d: acknowledged %s: %v", round, key, err)
 			}
 			var at uint64
-			fmt.Sscan(want, &at)
+			if _, err := fmt.Sscan(want, &at); err != nil {
+				t.Fatal(err)
+			}
 			if r.Revision < at { // a later one may have been stored and not yet printed
 				t.Fatalf("round %d: %s is at revision %d, acknowledged was %d", round, key, r.Revision, at)
 			}

@@ -247,7 +247,9 @@ func readAll(t *testing.T, s *Store) {
 		if _, err := io.Copy(io.Discard, r); err != nil && !errors.As(err, &corrupt) {
 			t.Errorf("read blob: %v, want a CorruptError", err)
 		}
-		r.Close()
+		if err := r.Close(); err != nil {
+			t.Errorf("close reader: %v", err)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -186,7 +187,7 @@ func testWriteWhileReading(t *testing.T, subject Subject) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	var got []byte
 	for i := range 4 {
 		part := make([]byte, len(content)/4)
@@ -204,13 +205,14 @@ func testWriteWhileReading(t *testing.T, subject Subject) {
 
 func testFailingContent(t *testing.T, subject Subject) {
 	s := subject.open(t)
-	broken := errors.New("line broke")
-	for _, n := range []int{0, 100, large} {
-		_, err := s.PutBlob(context.Background(), io.MultiReader(bytes.NewReader(Content(8, n)), failing{broken}))
-		if !errors.Is(err, broken) {
-			t.Fatalf("PutBlob of content that fails after %d bytes: %v", n, err)
+	for _, broken := range []error{errors.New("line broke"), io.ErrUnexpectedEOF, fmt.Errorf("peer left: %w", io.EOF)} {
+		for _, n := range []int{0, 100, large} {
+			_, err := s.PutBlob(context.Background(), io.MultiReader(bytes.NewReader(Content(8, n)), failing{broken}))
+			if !errors.Is(err, broken) {
+				t.Fatalf("PutBlob of content that fails with %q after %d bytes: %v", broken, n, err)
+			}
+			wantBlobs(t, s)
 		}
-		wantBlobs(t, s)
 	}
 	mustPutBlob(t, s, Content(8, large))
 }
@@ -229,7 +231,7 @@ func testDamaged(t *testing.T, subject Subject) {
 	b := mustPutBlob(t, s, content)
 	at := 3*store.BlobChunkBytes + 77
 	s = subject.Damage(t, s, content, at)
-	t.Cleanup(func() { s.Close() })
+	t.Cleanup(func() { _ = s.Close() })
 	for _, offset := range []int{0, store.BlobChunkBytes, at + 1} {
 		r, err := s.OpenBlob(context.Background(), b.SHA256, uint64(offset))
 		if err != nil {

@@ -250,21 +250,23 @@ func testModel(t *testing.T, subject Subject) {
 		switch rng.IntN(10) {
 		case 0, 1, 2:
 			err := s.Delete(ctx, key, revision)
-			if revision != held.Revision {
+			switch {
+			case revision != held.Revision:
 				wantConflict(t, err, key, held.Revision, revision)
-			} else if err != nil {
+			case err != nil:
 				t.Fatalf("step %d: Delete: %v", step, err)
-			} else {
+			default:
 				delete(model, key)
 			}
 		default:
 			value := fmt.Sprintf("value %d", step)
 			next, err := s.Put(ctx, key, []byte(value), revision)
-			if revision != held.Revision {
+			switch {
+			case revision != held.Revision:
 				wantConflict(t, err, key, held.Revision, revision)
-			} else if err != nil {
+			case err != nil:
 				t.Fatalf("step %d: Put: %v", step, err)
-			} else {
+			default:
 				model[key] = store.Record{Key: key, Value: []byte(value), Revision: next}
 			}
 		}

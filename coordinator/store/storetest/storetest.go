@@ -61,7 +61,7 @@ func Run(t *testing.T, subject Subject) {
 func (subject Subject) open(t *testing.T) store.Store {
 	t.Helper()
 	s := subject.Open(t)
-	t.Cleanup(func() { s.Close() })
+	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
 
@@ -72,7 +72,7 @@ func (subject Subject) reopen(t *testing.T, s store.Store) store.Store {
 		return s
 	}
 	s = subject.Reopen(t, s)
-	t.Cleanup(func() { s.Close() })
+	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
 
@@ -81,7 +81,7 @@ func Content(seed uint64, n int) []byte {
 	b := make([]byte, n)
 	var key [32]byte
 	key[0], key[1] = byte(seed), byte(seed>>8)
-	rand.NewChaCha8(key).Read(b)
+	_, _ = rand.NewChaCha8(key).Read(b) // never fails
 	return b
 }
 
