@@ -309,3 +309,57 @@ func TestRun_TwoCoordinatorsOnOneStoreAreNoticed(t *testing.T) {
 		}
 	})
 }
+
+// hiccup is a store whose nth Put fails once, whether or not it came to pass.
+type hiccup struct {
+	store.Store
+	apply bool
+
+	mu   sync.Mutex
+	left int
+}
+
+func (h *hiccup) Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	h.mu.Lock()
+	fail := h.left == 0
+	h.left--
+	h.mu.Unlock()
+	if fail && !h.apply {
+		return 0, errPower
+	}
+	rev, err := h.Store.Put(ctx, key, value, revision)
+	if fail {
+		return 0, errPower
+	}
+	return rev, err
+}
+
+// One failed write is waited out; nothing is lost, counted twice or taken for
+// the work of another coordinator.
+func TestRound_OneFailedWriteIsWaitedOut(t *testing.T) {
+	for n := 1; n <= 16; n++ { // the first creates the head, before anything is served
+		for _, apply := range []bool{false, true} {
+			t.Run(fmt.Sprintf("put=%d,applied=%t", n, apply), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					spec := pumpJob("pump")
+					spec.Rounds.MinParticipants, spec.Rounds.Count = 3, 2
+					f := startFixture(t, testConfig(spec), &hiccup{Store: memstore.New(), left: n, apply: apply})
+					defer f.stop()
+					connectPersistent(f, nil)
+					time.Sleep(10 * time.Minute)
+					synctest.Wait()
+					if v := f.c.Snapshot().Jobs[0].Version; v != 2 {
+						t.Fatalf("version %d, want 2: %+v", v, f.rounds("pump"))
+					}
+					checkSum(t, f, "pump", 2, "a", "b", "c")
+					for _, r := range f.rounds("pump") {
+						if r.State != "committed" || r.Attempt != 1 {
+							t.Errorf("round = %+v", r)
+						}
+					}
+					checkNothingLeft(t, f, f.c.st)
+				})
+			})
+		}
+	}
+}

@@ -161,7 +161,7 @@ func (c *Coordinator) inUse(sha256 string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, j := range c.jobs {
-		if j.head.Model.SHA256 == sha256 || j.cur != nil && j.cur.base.SHA256 == sha256 || j.book.Holds(sha256) {
+		if j.head.Model.SHA256 == sha256 || j.book.Holds(sha256) {
 			return true
 		}
 		if j.cur == nil {

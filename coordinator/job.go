@@ -36,6 +36,9 @@ type jobState struct {
 	// read it without, everyone else with c.mu.
 	head     head
 	revision uint64 // of head in the store; run's alone
+	// doubt is the head whose write failed without saying whether it came to
+	// pass; run's alone.
+	doubt *head
 	// unwritten is the outcome whose history is not written yet; run's alone.
 	unwritten *outcome
 	// previousBase is the blob that head.Model replaced last; run's alone. An
@@ -230,25 +233,34 @@ func (p *participant) receive(u updateRecord, started time.Time) {
 
 func (j *jobState) idOf(r openRound) roundID { return roundID{j.spec.Name, r.Round, r.Attempt} }
 
-// swap replaces the head, in the store and then in memory.
+// swap replaces the head in the store, then in memory, with what follows from it.
 func (j *jobState) swap(ctx context.Context, next head) error {
-	key := headKey(j.spec.Name)
-	revision, err := putRecord(ctx, j.c.st, key, next, j.revision)
-	if isConflict(err) {
-		// A write that was reported as failed may have come to pass.
-		var have head
-		now, readErr := getRecord(ctx, j.c.st, key, &have)
-		if readErr == nil && sameJSON(have, next) {
-			revision, err = now, nil
+	revision, err := putRecord(ctx, j.c.st, headKey(j.spec.Name), next, j.revision)
+	if err != nil {
+		if !isConflict(err) {
+			j.doubt = &next
 		}
+		return err
 	}
+	j.enter(next, revision)
+	return nil
+}
+
+// resolve finds out whether the write that failed came to pass all the same.
+func (j *jobState) resolve(ctx context.Context) error {
+	var have head
+	revision, err := getRecord(ctx, j.c.st, headKey(j.spec.Name), &have)
 	if err != nil {
 		return err
 	}
-	j.revision = revision
-	j.c.mu.Lock()
-	j.head = next
-	j.c.mu.Unlock()
+	next := *j.doubt
+	if revision != j.revision && !sameJSON(have, next) {
+		return &store.ConflictError{Key: headKey(j.spec.Name), Got: revision, Want: j.revision}
+	}
+	j.doubt = nil
+	if revision != j.revision {
+		j.enter(next, revision)
+	}
 	return nil
 }
 

@@ -70,6 +70,8 @@ const idle = time.Hour
 // itself; 0 means look again at once.
 func (j *jobState) step(ctx context.Context) (time.Duration, error) {
 	switch {
+	case j.doubt != nil:
+		return 0, j.resolve(ctx)
 	case j.unwritten != nil:
 		return 0, j.settle(ctx)
 	case j.cur == nil && j.done():
@@ -96,7 +98,7 @@ func (j *jobState) step(ctx context.Context) (time.Duration, error) {
 	return 0, j.abandon(ctx, j.shortfall())
 }
 
-// start opens the next attempt and announces it.
+// start opens the next attempt.
 func (j *jobState) start(ctx context.Context, gateways []string) error {
 	now := time.Now()
 	next := j.head
@@ -105,20 +107,38 @@ func (j *jobState) start(ctx context.Context, gateways []string) error {
 		Round: next.Version + 1, Attempt: next.Attempt,
 		Started: now, Deadline: now.Add(j.spec.Rounds.Deadline), Gateways: gateways,
 	}
-	if err := j.swap(ctx, next); err != nil {
-		return err
+	return j.swap(ctx, next)
+}
+
+// enter makes next the present head, and does what follows from the transition.
+func (j *jobState) enter(next head, revision uint64) {
+	if j.head.Model != next.Model {
+		j.previousBase = j.head.Model.SHA256
 	}
+	j.revision = revision
+	j.c.mu.Lock()
+	j.head = next
+	j.c.mu.Unlock()
+	switch {
+	case next.Open != nil && j.cur == nil:
+		j.announce()
+	case next.Open == nil && j.cur != nil:
+		j.ended(*next.Last)
+	}
+}
+
+// announce tells the participants of the round that the head has opened.
+func (j *jobState) announce() {
 	j.c.mu.Lock()
 	defer j.c.mu.Unlock()
-	j.cur = newRound(*next.Open, next.Model)
-	for _, name := range gateways {
+	j.cur = newRound(*j.head.Open, j.head.Model)
+	for _, name := range j.cur.Gateways {
 		if g := j.c.gateways[name]; g != nil && g.peer != nil {
 			g.peer.Send(j.announcement())
 		}
 	}
 	j.c.notify()
-	j.c.log.Debug("started round", "job", j.spec.Name, "round", j.cur.Round, "attempt", j.cur.Attempt, "gateways", len(gateways))
-	return nil
+	j.c.log.Debug("started round", "job", j.spec.Name, "round", j.cur.Round, "attempt", j.cur.Attempt, "gateways", len(j.cur.Gateways))
 }
 
 // announcement is the RoundStart of the open round. c.mu is held.
@@ -181,12 +201,7 @@ func (j *jobState) commit(ctx context.Context) error {
 	next.Commits++
 	next.NotBefore = now.Add(j.spec.Rounds.Every)
 	next.Last = &outcome{Round: summary, Version: &version}
-	if err := j.swap(ctx, next); err != nil {
-		return err
-	}
-	j.previousBase = j.cur.base.SHA256
-	j.ended(*next.Last)
-	return nil
+	return j.swap(ctx, next)
 }
 
 // abandon ends an attempt that cannot succeed; the next follows after a pause.
@@ -199,11 +214,7 @@ func (j *jobState) abandon(ctx context.Context, reason string) error {
 	next.NotBefore = now.Add(retryPause(j.c.cfg.Limits.RetryPause, next.Failures))
 	next.Failures++
 	next.Last = &outcome{Round: summary}
-	if err := j.swap(ctx, next); err != nil {
-		return err
-	}
-	j.ended(*next.Last)
-	return nil
+	return j.swap(ctx, next)
 }
 
 // retryPause doubles with each failure in a row, up to maxRetryPause.

@@ -1,6 +1,8 @@
 package coordinator
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"math"
@@ -303,5 +305,43 @@ func TestUpload_RejectedAgentMayMendItWhileTheRoundIsOpen(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		checkSum(t, f, "pump", 1, "bad", "good")
+	})
+}
+
+func TestUpload_RoundClosesWhileItIsOnItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec := pumpJob("pump")
+		spec.Rounds.MinParticipants, spec.Rounds.Every = 1, time.Hour
+		st := memstore.New()
+		f := startFixtureLater(t, testConfig(spec), st, time.Second)
+		defer f.stop()
+		var receipt rpc.Receipt
+		var err error
+		slow := &agent{f: f, name: "slow"}
+		slow.train = func(start rpc.RoundStart) {
+			data := encoded(t, slow.learned(start))
+			next := chunksOf(data)
+			sum := sha256.Sum256(data)
+			receipt, err = f.c.Upload(t.Context(), "slow", rpc.UploadHeader{Job: "pump", Round: 1, Attempt: 1,
+				Blob: store.Blob{SHA256: hex.EncodeToString(sum[:]), Size: uint64(len(data))}},
+				func() ([]byte, error) {
+					time.Sleep(20 * time.Second) // the second chunk comes after the deadline
+					return next()
+				})
+		}
+		slow.connect()
+		slow.ready()
+		f.join("quick")
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if err != nil || receipt != (rpc.Receipt{Late: true}) {
+			t.Errorf("got %+v, %v; want Late", receipt, err)
+		}
+		checkSum(t, f, "pump", 1, "quick")
+		records, _ := st.List(t.Context(), "update/")
+		blobs, _ := st.ListBlobs(t.Context())
+		if len(records) != 0 || len(blobs) != 1 {
+			t.Errorf("%d records and %d blobs kept; want none and the model", len(records), len(blobs))
+		}
 	})
 }
