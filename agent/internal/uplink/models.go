@@ -1,17 +1,19 @@
 package uplink
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"github.com/millwright-iot/millwright/agent/internal/durable"
 	"github.com/millwright-iot/millwright/fedavg/fedpb"
 	"github.com/millwright-iot/millwright/fedavg/fedrpc"
 )
@@ -20,7 +22,8 @@ import (
 // round starts from mostly is the one just released.
 type modelCache struct {
 	dir      string
-	maxBytes uint64        // of one model
+	maxBytes uint64 // of one model
+	log      *slog.Logger
 	busy     chan struct{} // held during a fetch, so the same model is not fetched twice at once
 }
 
@@ -29,16 +32,17 @@ const (
 	cachedModels = 16
 )
 
-func newModelCache(dir string, maxBytes uint64) *modelCache {
-	return &modelCache{dir: dir, maxBytes: maxBytes, busy: make(chan struct{}, 1)}
+func newModelCache(dir string, maxBytes uint64, log *slog.Logger) *modelCache {
+	return &modelCache{dir: dir, maxBytes: maxBytes, log: log, busy: make(chan struct{}, 1)}
 }
 
 // get returns the model named by blob, from disk or from client. A download that
 // breaks off is resumed by the next get. Damaged content is a
-// *fedrpc.DigestError, and nothing of it is kept.
+// *fedrpc.DigestError, and nothing of it is kept. A disk that takes nothing only
+// costs the next download.
 func (c *modelCache) get(ctx context.Context, client fedpb.FederationClient, blob *fedpb.Blob) ([]byte, error) {
 	if _, err := fedrpc.ParseDigest(blob.GetSha256()); err != nil {
-		return nil, err
+		return nil, err // it would become a file name
 	}
 	select {
 	case c.busy <- struct{}{}:
@@ -50,27 +54,37 @@ func (c *modelCache) get(ctx context.Context, client fedpb.FederationClient, blo
 	if data, ok := c.cached(path, blob); ok {
 		return data, nil
 	}
+	part := path + partSuffix
+	held, err := os.ReadFile(part)
+	if err != nil || uint64(len(held)) > blob.GetSize() {
+		held = nil
+	}
+	data, err := c.download(ctx, client, blob, held)
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
-		return nil, fmt.Errorf("keep model: %w", err)
+		c.log.Warn("folder for models cannot be made", "error", err, "mend", localFailure.mend)
 	}
-	if err := c.download(ctx, client, blob, path+partSuffix); err != nil {
-		return nil, err
+	if err == nil {
+		if err := durable.WriteFile(path, data); err != nil {
+			c.log.Warn("model cannot be kept on disk", "error", err, "mend", localFailure.mend)
+		}
+		_ = os.Remove(part)
+		c.prune()
+		return data, nil
 	}
-	if err := os.Rename(path+partSuffix, path); err != nil {
-		return nil, fmt.Errorf("keep model: %w", err)
+	var size *fedrpc.SizeError
+	var digest *fedrpc.DigestError
+	if errors.As(err, &digest) || errors.As(err, &size) && size.Got > size.Want {
+		_ = os.Remove(part)
+	} else if len(data) > len(held) {
+		_ = os.WriteFile(part, data, 0o600) // worth a try; its digest is checked at the end
 	}
-	c.prune()
-	data, ok := c.cached(path, blob)
-	if !ok {
-		return nil, fmt.Errorf("read model %s just stored: its content changed; check the disk", path)
-	}
-	return data, nil
+	return nil, fmt.Errorf("download model %.12s…: %w", blob.GetSha256(), err)
 }
 
 // cached reads a model from disk, if it is there and what its name says.
 func (c *modelCache) cached(path string, blob *fedpb.Blob) ([]byte, bool) {
 	info, err := os.Stat(path)
-	if err != nil || info.Size() < 0 || uint64(info.Size()) != blob.GetSize() || blob.GetSize() > c.maxBytes {
+	if err != nil || uint64(info.Size()) != blob.GetSize() || blob.GetSize() > c.maxBytes {
 		return nil, false
 	}
 	data, err := os.ReadFile(path)
@@ -81,7 +95,9 @@ func (c *modelCache) cached(path string, blob *fedpb.Blob) ([]byte, bool) {
 	return data, hex.EncodeToString(digest[:]) == blob.GetSha256()
 }
 
-func (c *modelCache) download(ctx context.Context, client fedpb.FederationClient, blob *fedpb.Blob, part string) error {
+// download fetches what is missing after held. With an error it returns what
+// there is so far.
+func (c *modelCache) download(ctx context.Context, client fedpb.FederationClient, blob *fedpb.Blob, held []byte) ([]byte, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the stream if we leave it early
 	var stream fedpb.Federation_DownloadClient
@@ -90,31 +106,19 @@ func (c *modelCache) download(ctx context.Context, client fedpb.FederationClient
 		return chunk.GetData(), err
 	}, blob.GetSha256(), blob.GetSize(), c.maxBytes)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	f, err := os.OpenFile(part, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return fmt.Errorf("keep model: %w", err)
-	}
-	defer f.Close()
-	if err := r.Held(f); err != nil {
-		_ = os.Remove(part)
-		return err
+	if err := r.Held(bytes.NewReader(held)); err != nil {
+		return nil, err
 	}
 	stream, err = client.Download(ctx, &fedpb.DownloadRequest{Sha256: blob.GetSha256(), Offset: r.Offset()})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if _, err := io.Copy(f, r); err != nil {
-		// Only a transfer cut short is worth going on with.
-		var size *fedrpc.SizeError
-		var digest *fedrpc.DigestError
-		if errors.As(err, &digest) || errors.As(err, &size) && size.Got > size.Want {
-			_ = os.Remove(part)
-		}
-		return fmt.Errorf("download model %.12s…: %w", blob.GetSha256(), err)
-	}
-	return nil
+	data := bytes.NewBuffer(held)
+	data.Grow(int(blob.GetSize()) - len(held) + bytes.MinRead) // at most maxBytes
+	_, err = data.ReadFrom(r)
+	return data.Bytes(), err
 }
 
 // prune removes all but the newest files.

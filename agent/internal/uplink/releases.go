@@ -60,7 +60,10 @@ func (u *Uplink) install(ctx context.Context) {
 			log.Warn("release is of another definition of the job", "digest", n.GetDigest(), "own_digest", digest)
 			continue
 		}
-		blob, err := u.fetch(ctx, n.GetModel())
+		// One release that does not come must not hold up those of other jobs.
+		fctx, cancel := context.WithTimeout(ctx, transferTime(n.GetModel().GetSize()))
+		blob, err := u.fetch(fctx, n.GetModel())
+		cancel()
 		if ctx.Err() != nil {
 			return
 		}

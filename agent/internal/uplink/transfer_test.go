@@ -111,7 +111,7 @@ func TestRelease_Install(t *testing.T) {
 }
 
 func TestModelCache_KeepsTheNewest(t *testing.T) {
-	c := newModelCache(t.TempDir(), 1<<20)
+	c := newModelCache(t.TempDir(), 1<<20, quiet())
 	for i := range cachedModels + 3 {
 		path := filepath.Join(c.dir, fmt.Sprint(i))
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
@@ -131,5 +131,38 @@ func TestModelCache_KeepsTheNewest(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(c.dir, old)); err == nil {
 			t.Errorf("the old file %s is left", old)
 		}
+	}
+}
+
+// Without a place on disk a release is installed all the same.
+func TestRelease_NoDisk(t *testing.T) {
+	r, k := joined(t)
+	r.eventually("jobs", func() bool { return r.up.digestOf("pump") != "" })
+	if err := os.WriteFile(r.file("models"), []byte("in the way of the folder"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.say(k, &fedpb.FromCoordinator{Message: &fedpb.FromCoordinator_Release{Release: &fedpb.Release{
+		Job: "pump", Digest: r.specs["pump"].Digest(), Version: 1, Model: r.globalModel("pump", 1, 3, 1),
+	}}})
+	r.eventually("installation", func() bool { return r.node.Installed("pump") == 1 })
+	if !strings.Contains(r.log.String(), localFailure.mend) {
+		t.Errorf("log does not say what to mend:\n%s", r.log)
+	}
+}
+
+func TestRelease_TooLarge(t *testing.T) {
+	r := newRig(t)
+	r.cfg.MaxModelBytes = 100
+	r.addJob("pump")
+	r.run()
+	k := r.session()
+	r.sendJobs(k)
+	r.startRound(k, task{"pump", 1, 1}, r.globalModel("pump", 0, 300, 1), time.Minute)
+	expect(t, k, answers)
+	if a := expect(t, k, answers); a.GetAccepted() || !strings.Contains(a.GetReason(), "limit of 100 bytes") {
+		t.Errorf("answer is %v", a)
+	}
+	if len(r.offsets) != 0 {
+		t.Error("a model over the limit was asked for")
 	}
 }

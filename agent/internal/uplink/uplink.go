@@ -48,7 +48,7 @@ func New(cfg Config, node Node, log *slog.Logger) (*Uplink, error) {
 	u := &Uplink{
 		cfg: cfg, host: host, dir: dir, node: node, log: log, diary: newDiary(log),
 		line:     newLine(),
-		models:   newModelCache(filepath.Join(dir, "models"), cfg.MaxModelBytes),
+		models:   newModelCache(filepath.Join(dir, "models"), cfg.MaxModelBytes, log),
 		trainer:  newTrainer(),
 		releases: newReleases(),
 		jobs:     map[string]string{},
