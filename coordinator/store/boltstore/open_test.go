@@ -218,7 +218,7 @@ func tryDamaged(t *testing.T, data []byte) bool {
 	if err != nil {
 		return false
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	readAll(t, s)
 	return true
 }
