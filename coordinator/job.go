@@ -198,6 +198,11 @@ func (j *jobState) resume(ctx context.Context) error {
 			return fmt.Errorf("decode record %q: %w; restore the data directory from a backup", r.Key, err)
 		}
 		gateway := r.Key[len(id.updatePrefix()):]
+		if _, err := j.c.st.StatBlob(ctx, u.Blob.SHA256); errors.Is(err, store.ErrNotFound) {
+			continue // the gateway will offer it again
+		} else if err != nil {
+			return fmt.Errorf("look for update of gateway %q: %w", gateway, err)
+		}
 		if p := cur.parts[gateway]; p != nil && (!open.Closed || slices.Contains(open.Counted, gateway)) {
 			p.receive(u, open.Started)
 		}

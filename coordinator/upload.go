@@ -43,6 +43,7 @@ type upload struct {
 	header  rpc.UploadHeader
 	id      roundID
 	j       *jobState
+	doubt   bool // the record's write failed, and may have come to pass all the same
 }
 
 func (u *upload) take(ctx context.Context, recv func() ([]byte, error)) (rpc.Receipt, error) {
@@ -67,7 +68,7 @@ func (u *upload) take(ctx context.Context, recv func() ([]byte, error)) (rpc.Rec
 	if errors.As(err, &refusal) && fedrpc.Refused(err) && refusal.Reason != rpc.Contradiction {
 		u.reject(refusal)
 	}
-	if err != nil || receipt.Late {
+	if !u.doubt { // else the record, if there is one, must keep its blob
 		u.discard(ctx)
 	}
 	return receipt, err
@@ -149,6 +150,7 @@ func (u *upload) store(ctx context.Context, base string, recv func() ([]byte, er
 		return u.held(ctx)
 	}
 	if err != nil {
+		u.doubt = true
 		return updateRecord{}, u.storeFailed(err)
 	}
 	return record, nil
@@ -261,7 +263,9 @@ func (u *upload) reject(why *rpc.Refusal) {
 	}
 }
 
-// discard deletes the blob of an update that will not be used.
+// discard deletes the blob of an update that is not used: because it was refused
+// or late, or because its round ended so fast that the blob was still held when
+// the round was tidied up.
 func (u *upload) discard(ctx context.Context) {
 	if err := u.c.dropBlobs(context.WithoutCancel(ctx), u.header.Blob.SHA256); err != nil {
 		u.c.log.Warn("cannot delete unused update; the next start will", "error", err)
