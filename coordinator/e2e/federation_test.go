@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/millwright-iot/millwright/coordinator/internal/fleet"
 	"github.com/millwright-iot/millwright/fedavg"
 	"github.com/millwright-iot/millwright/fedavg/job"
@@ -21,9 +23,11 @@ type federation struct {
 
 func newFederation(t *testing.T, rounds job.RoundPolicy) *federation {
 	t.Helper()
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) }) // when all that is started below has stopped
 	dir := t.TempDir()
 	f := &federation{plant: newPlant(t), headquarters: newHeadquarters(t, dir, jobs(rounds)), machines: map[string]*history{}}
-	f.headquarters.start()
+	f.start()
 	token := f.token(3)
 	for _, g := range [][]string{{"hall-1", "pump-1", "pump-2"}, {"hall-2", "pump-3", "pump-4"}, {"hall-3", "pump-5", "pump-6"}} {
 		f.gateways = append(f.gateways, newGateway(t, f.plant, g[0], dir, f.relay.address(), token, g[1:]...))

@@ -18,8 +18,6 @@ import (
 	"syscall"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/millwright-iot/millwright/coordinator"
 	"github.com/millwright-iot/millwright/coordinator/internal/enrol"
 	"github.com/millwright-iot/millwright/coordinator/internal/fleet"
@@ -39,7 +37,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(m)
+	os.Exit(m.Run())
 }
 
 // at is where a coordinator listens; its process prints it when it is ready.
