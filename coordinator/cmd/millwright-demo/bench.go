@@ -36,15 +36,6 @@ func (r *results) add(name string, value float64, unit, note string) {
 	r.list = append(r.list, measurement{name, value, unit, note})
 }
 
-func (r *results) value(name string) float64 {
-	for _, m := range r.list {
-		if m.Name == name {
-			return m.Value
-		}
-	}
-	return 0
-}
-
 // Run measures, prints a table and writes bench.json. It judges nothing:
 // machines differ, so the notes give ratios within this run.
 func (c *benchCommand) Run(ctx context.Context) error {

@@ -97,14 +97,6 @@ func (p *procs) stopAll() {
 	}
 }
 
-// stop ends one process that is expected to go on.
-func (p *procs) stop(c *proc) {
-	p.mu.Lock()
-	c.ending = true
-	p.mu.Unlock()
-	c.stop(5 * time.Second)
-}
-
 func (c *proc) stop(grace time.Duration) {
 	_ = c.cmd.Process.Signal(os.Interrupt) // fails only when it has ended already
 	select {
