@@ -3,8 +3,6 @@ package fedavg
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"math"
 	"slices"
 )
 
@@ -32,10 +30,8 @@ type Accumulator struct {
 	layout   Layout
 	sums     []vectorSum
 	segments []segment
-	count    int
-	weight   fixed
-	metrics  map[string]metricSum
 	scratch  scratch // of the calling goroutine
+	totals
 }
 
 // vectorSum is the sum of one vector; one of the slices is set.
@@ -44,28 +40,19 @@ type vectorSum struct {
 	f64 []fixed
 }
 
-// metricSum adds up what the updates say of one metric.
-type metricSum struct {
-	reports  int
-	weighted fixed // Σ weight·metric
-	weight   fixed // of the updates that report it
-}
-
 // NewAccumulator returns an empty accumulator, or an error if layout is none
 // (see Layout.Validate).
 func NewAccumulator(layout Layout) (*Accumulator, error) {
 	if err := layout.Validate(); err != nil {
 		return nil, fmt.Errorf("make accumulator: %w", err)
 	}
-	a := &Accumulator{layout: slices.Clone(layout), sums: make([]vectorSum, len(layout)), metrics: map[string]metricSum{}}
+	a := &Accumulator{layout: slices.Clone(layout), sums: make([]vectorSum, len(layout)), segments: layout.segments()}
+	a.metrics = map[string]metricSum{}
 	for i, s := range layout {
 		if s.DType == Float64 {
 			a.sums[i].f64 = make([]fixed, s.Len)
 		} else {
 			a.sums[i].f32 = make([]int64, s.Len)
-		}
-		for from := 0; from < s.Len; from += segmentLen {
-			a.segments = append(a.segments, segment{vector: i, from: from, to: min(from+segmentLen, s.Len)})
 		}
 	}
 	return a, nil
@@ -74,46 +61,22 @@ func NewAccumulator(layout Layout) (*Accumulator, error) {
 // Layout returns the layout of the updates that a sums.
 func (a *Accumulator) Layout() Layout { return slices.Clone(a.layout) }
 
-// Count is the number of updates in a.
-func (a *Accumulator) Count() int { return a.count }
-
-// Weight is the sum of the weights of the updates in a.
-func (a *Accumulator) Weight() float64 { return a.weight.float() }
-
-// Metrics returns the mean of each metric over the updates that report it,
-// weighted by their weight.
-func (a *Accumulator) Metrics() map[string]float64 {
-	means := make(map[string]float64, len(a.metrics))
-	for name, m := range a.metrics {
-		if w := m.weight.float(); w > 0 {
-			means[name] = m.weighted.float() / w
-		}
-	}
-	return means
-}
-
 // Add adds u, or leaves a as it was and returns an error: one of Update.Verify,
 // or a *RangeError. It verifies u itself.
-func (a *Accumulator) Add(u *Update) error {
-	err := a.AddAll(u)
-	if named := (*UpdateError)(nil); errors.As(err, &named) {
-		return named.Err
-	}
-	return err
-}
+func (a *Accumulator) Add(u *Update) error { return unnamed(a.apply([]*Update{u}, plus)) }
 
 // AddAll adds all updates, or leaves a as it was and returns an *UpdateError
 // that names the first offender. It is faster than one Add after the other: sums
 // are read and written once per call, so that memory bandwidth goes to the
 // updates.
-func (a *Accumulator) AddAll(us ...*Update) error {
-	return a.apply(us, (*Accumulator).addScalars, plus)
-}
+func (a *Accumulator) AddAll(us ...*Update) error { return a.apply(us, plus) }
 
 // Sub takes u, which must have been added, out again: the result is the same
 // as if it never had been. Errors are those of Add, and a stays as it was.
-func (a *Accumulator) Sub(u *Update) error {
-	err := a.apply([]*Update{u}, (*Accumulator).subScalars, minus)
+func (a *Accumulator) Sub(u *Update) error { return unnamed(a.apply([]*Update{u}, minus)) }
+
+// unnamed drops the agent's name, which the caller of a single update knows.
+func unnamed(err error) error {
 	if named := (*UpdateError)(nil); errors.As(err, &named) {
 		return named.Err
 	}
@@ -128,84 +91,26 @@ const (
 	minus sign = true
 )
 
-func (a *Accumulator) apply(us []*Update, scalars func(*Accumulator, *Update) error, s sign) error {
-	after := Accumulator{count: a.count, weight: a.weight, metrics: maps.Clone(a.metrics)}
-	for _, u := range us {
-		if err := u.verifyScalars(a.layout); err != nil {
-			return &UpdateError{Agent: u.Agent, Err: err}
-		}
-		if err := scalars(&after, u); err != nil {
-			return &UpdateError{Agent: u.Agent, Err: err}
-		}
-	}
-	if err := a.applyVectors(us, s); err != nil {
+func (a *Accumulator) apply(us []*Update, s sign) error {
+	after := a.clone()
+	if err := after.apply(us, a.layout, s); err != nil {
 		return err
 	}
-	a.count, a.weight, a.metrics = after.count, after.weight, after.metrics
+	err := eachSegment(a.segments, len(us), &a.scratch, func(seg *segment, scratch *scratch) error {
+		if f64 := a.sums[seg.vector].f64; f64 != nil {
+			return apply64(f64[seg.from:seg.to], seg, us, s, scratch)
+		}
+		return apply32(a.sums[seg.vector].f32[seg.from:seg.to], seg, us, s, scratch)
+	}, func(seg *segment) {
+		if f64 := a.sums[seg.vector].f64; f64 != nil {
+			undo64(f64[seg.from:seg.to], seg, us, s)
+		} else {
+			undo32(a.sums[seg.vector].f32[seg.from:seg.to], seg, us, s)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	a.totals = after
 	return nil
-}
-
-func (a *Accumulator) addScalars(u *Update) error {
-	if u.Weight >= fixedLimit {
-		return &RangeError{Vector: "weight", Value: u.Weight}
-	}
-	weight := toFixed(u.Weight)
-	var over bool
-	if a.weight, over = a.weight.add(weight); over {
-		return &RangeError{Vector: "weight", Value: u.Weight}
-	}
-	for name, x := range u.Metrics {
-		wx := float64(u.Weight * x)
-		if math.Abs(wx) >= fixedLimit {
-			return &RangeError{Vector: "metric " + name, Value: wx}
-		}
-		m := a.metrics[name]
-		m.reports++
-		if m.weighted, over = m.weighted.add(toFixed(wx)); over {
-			return &RangeError{Vector: "metric " + name, Value: wx}
-		}
-		m.weight, _ = m.weight.add(weight) // no more than a.weight
-		a.metrics[name] = m
-	}
-	a.count++
-	return nil
-}
-
-var errNeverAdded = errors.New("it cannot be subtracted: it was never added")
-
-func (a *Accumulator) subScalars(u *Update) error {
-	if a.count == 0 || u.Weight >= fixedLimit {
-		return errNeverAdded
-	}
-	weight := toFixed(u.Weight)
-	a.weight, _ = a.weight.sub(weight)
-	for name, x := range u.Metrics {
-		wx := float64(u.Weight * x)
-		m, ok := a.metrics[name]
-		if !ok || math.Abs(wx) >= fixedLimit {
-			return errNeverAdded
-		}
-		m.reports--
-		m.weighted, _ = m.weighted.sub(toFixed(wx))
-		m.weight, _ = m.weight.sub(weight)
-		if a.metrics[name] = m; m.reports == 0 {
-			delete(a.metrics, name)
-		}
-	}
-	if a.count--; a.weight.hi < 0 {
-		return errNeverAdded
-	}
-	return nil
-}
-
-// RangeError says that a number, or a sum with it, exceeds what an Accumulator
-// can hold.
-type RangeError struct {
-	Vector string
-	Index  int
-	Value  float64 // what was to be added: weight·element for Float32 vectors
-}
-
-func (e *RangeError) Error() string {
-	return fmt.Sprintf("number too large to sum: %s[%d] adds %v", e.Vector, e.Index, e.Value)
 }

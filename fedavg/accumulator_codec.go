@@ -115,7 +115,7 @@ func decodeAccumulator(data []byte) (*Accumulator, error) {
 		return nil, err
 	}
 	for i := range a.segments {
-		a.segments[i].bound = limit32 // not known until it matters
+		a.segments[i].bound = doubt32 // not known until it matters
 	}
 	for _, sum := range a.sums {
 		for i := range sum.f32 {

@@ -1,7 +1,6 @@
 package fedavg
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 )
@@ -18,12 +17,9 @@ func (a *Accumulator) Mean(dst []Vector) ([]Vector, error) { return a.addMean(ds
 
 // addMean writes global (zero if nil) plus the mean.
 func (a *Accumulator) addMean(dst, global []Vector) ([]Vector, error) {
-	if a.count == 0 {
-		return nil, ErrNoUpdates
-	}
-	weight := a.Weight()
-	if !(weight > 0) {
-		return nil, errors.New("aggregate: the updates' weights add up to nothing; weights are counts of rows")
+	weight, err := a.divisor()
+	if err != nil {
+		return nil, err
 	}
 	return a.read(dst, global, weight)
 }
@@ -42,7 +38,7 @@ func (a *Accumulator) read(dst, global []Vector, divisor float64) ([]Vector, err
 		}
 	}
 	unit := divisor * unit32
-	return dst, a.eachSegment(1, func(seg *segment, _ *scratch) error {
+	return dst, eachSegment(a.segments, 1, &a.scratch, func(seg *segment, _ *scratch) error {
 		v := seg.vector
 		if out := dst[v].F64; out != nil {
 			out = out[seg.from:seg.to]
@@ -56,19 +52,26 @@ func (a *Accumulator) read(dst, global []Vector, divisor float64) ([]Vector, err
 			}
 			return nil
 		}
-		out, sums := dst[v].F32[seg.from:seg.to], a.sums[v].f32[seg.from:seg.to]
-		if global == nil {
-			for i := range out {
-				out[i] = float32(float64(sums[i]) / unit)
-			}
-			return nil
+		var x []float32
+		if global != nil {
+			x = global[v].F32[seg.from:seg.to]
 		}
-		x := global[v].F32[seg.from:seg.to]
-		for i := range out {
-			out[i] = float32(float64(x[i]) + float64(float64(sums[i])/unit))
-		}
+		divide32(dst[v].F32[seg.from:seg.to], x, a.sums[v].f32[seg.from:seg.to], unit)
 		return nil
 	}, func(*segment) {})
+}
+
+// divide32 writes x (zero if nil) plus sums/unit.
+func divide32(dst, x []float32, sums []int64, unit float64) {
+	if x == nil {
+		for i := range dst {
+			dst[i] = float32(float64(sums[i]) / unit)
+		}
+		return
+	}
+	for i := range dst {
+		dst[i] = float32(float64(x[i]) + float64(float64(sums[i])/unit))
+	}
 }
 
 // Merge adds what b holds, as if its updates had been added here, or leaves a as
@@ -78,39 +81,19 @@ func (a *Accumulator) Merge(b *Accumulator) error {
 	if !slices.Equal(a.layout, b.layout) {
 		return fmt.Errorf("merge accumulators: %w", a.layout.compare(b.layout))
 	}
-	after, err := a.mergeScalars(b)
+	after := a.clone()
+	err := after.merge(&b.totals)
 	if err != nil {
 		return fmt.Errorf("merge accumulators: %w", err)
 	}
-	err = a.eachSegment(1,
+	err = eachSegment(a.segments, 1, &a.scratch,
 		func(seg *segment, old *scratch) error { return a.mergeSegment(b, seg, old) },
 		func(seg *segment) { a.unmergeSegment(b, seg) })
 	if err != nil {
 		return fmt.Errorf("merge accumulators: %w", err)
 	}
-	a.count, a.weight, a.metrics = after.count, after.weight, after.metrics
+	a.totals = after
 	return nil
-}
-
-func (a *Accumulator) mergeScalars(b *Accumulator) (*Accumulator, error) {
-	after := &Accumulator{count: a.count + b.count, metrics: map[string]metricSum{}}
-	var over bool
-	if after.weight, over = a.weight.add(b.weight); over || after.count < 0 {
-		return nil, &RangeError{Vector: "weight", Value: b.Weight()}
-	}
-	for name, m := range a.metrics {
-		after.metrics[name] = m
-	}
-	for name, n := range b.metrics {
-		m := after.metrics[name]
-		m.reports += n.reports
-		m.weight, _ = m.weight.add(n.weight)
-		if m.weighted, over = m.weighted.add(n.weighted); over {
-			return nil, &RangeError{Vector: "metric " + name, Value: n.weighted.float()}
-		}
-		after.metrics[name] = m
-	}
-	return after, nil
 }
 
 func (a *Accumulator) mergeSegment(b *Accumulator, seg *segment, scratch *scratch) error {
@@ -129,7 +112,7 @@ func (a *Accumulator) mergeSegment(b *Accumulator, seg *segment, scratch *scratc
 	}
 	mine := a.sums[v].f32[seg.from:seg.to]
 	old := scratch.keep32(mine)
-	seg.bound = limit32 // not known until it matters
+	seg.bound = doubt32 // not known until it matters
 	for i, x := range b.sums[v].f32[seg.from:seg.to] {
 		sum := mine[i] + x
 		if (mine[i]^sum)&(x^sum) < 0 {

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 )
 
 // benchUpdates makes n updates of p small random deltas, each array its own
@@ -30,53 +31,71 @@ const (
 
 var sink uint64
 
+// readAll reads every update once, by as many goroutines as there are processors,
+// joined eight bytes at a time.
+func readAll(us []*Update) (sum uint64) {
+	workers := runtime.GOMAXPROCS(0)
+	sums := make([]uint64, workers)
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			var s0, s1, s2, s3 uint64
+			for _, u := range us {
+				x := words(u.Vectors[0].F32)
+				x = x[len(x)*w/workers : len(x)*(w+1)/workers]
+				for len(x) >= 8 {
+					s0 += x[0] ^ x[4]
+					s1 += x[1] ^ x[5]
+					s2 += x[2] ^ x[6]
+					s3 += x[3] ^ x[7]
+					x = x[8:]
+				}
+			}
+			sums[w] = s0 + s1 + s2 + s3
+		})
+	}
+	wg.Wait()
+	for _, s := range sums {
+		sum += s
+	}
+	return sum
+}
+
 // BenchmarkReadBandwidth is what BenchmarkWeightedMean can at best reach: the
-// same arrays read by as many goroutines, once each, joined eight bytes at a time.
+// same arrays read, once each.
 func BenchmarkReadBandwidth(b *testing.B) {
 	us := benchUpdates(benchClients, benchParams)
-	arrays := make([][]uint64, len(us))
-	for i := range arrays {
-		arrays[i] = words(us[i].Vectors[0].F32)
-	}
-	workers := runtime.GOMAXPROCS(0)
 	b.SetBytes(4 * benchClients * benchParams)
 	for b.Loop() {
-		var wg sync.WaitGroup
-		sums := make([]uint64, workers)
-		for w := range workers {
-			wg.Go(func() {
-				var s0, s1, s2, s3 uint64
-				for _, x := range arrays {
-					x = x[len(x)*w/workers : len(x)*(w+1)/workers]
-					for len(x) >= 8 {
-						s0 += x[0] ^ x[4]
-						s1 += x[1] ^ x[5]
-						s2 += x[2] ^ x[6]
-						s3 += x[3] ^ x[7]
-						x = x[8:]
-					}
-				}
-				sums[w] = s0 + s1 + s2 + s3
-			})
-		}
-		wg.Wait()
-		for _, s := range sums {
-			sink += s
-		}
+		sink += readAll(us)
 	}
 }
 
 // BenchmarkWeightedMean is FedAvg of 100 updates of a million float32 each, in
-// bytes of updates per second.
+// bytes of updates per second. After each one it reads the same arrays and
+// nothing else: "of-read" is the fastest read over the fastest mean, so that a
+// busy machine slows both.
 func BenchmarkWeightedMean(b *testing.B) {
 	us := Slice(benchUpdates(benchClients, benchParams))
 	global := LayoutOf(us[0].Vectors).New()
 	b.SetBytes(4 * benchClients * benchParams)
+	mean, read := time.Duration(1<<62), time.Duration(1<<62)
 	for b.Loop() {
+		start := time.Now()
 		if _, err := (FedAvg{}).Aggregate(global, us); err != nil {
 			b.Fatal(err)
 		}
+		mean = min(mean, time.Since(start))
+		b.StopTimer()
+		start = time.Now()
+		sink += readAll(us)
+		read = min(read, time.Since(start))
+		b.StartTimer()
 	}
+	gigabytes := 4 * benchClients * benchParams / 1e9
+	b.ReportMetric(gigabytes/mean.Seconds(), "best-GB/s")
+	b.ReportMetric(gigabytes/read.Seconds(), "read-GB/s")
+	b.ReportMetric(read.Seconds()/mean.Seconds(), "of-read")
 }
 
 // BenchmarkAddAll is the same without making the accumulator and the mean, all

@@ -10,9 +10,10 @@ import (
 // over all updates, so that the sums stay in a core's own cache, and are long
 // enough for the processor to read ahead in each update.
 type segment struct {
+	name             string // of the vector
 	vector, from, to int
 	// bound is at least the magnitude of every sum of a Float32 segment, in units,
-	// or limit32 if that is not known. It spares looking at the sums until they
+	// or doubt32 if that is not known. It spares looking at the sums until they
 	// could overflow.
 	bound uint64
 }
@@ -25,10 +26,11 @@ const (
 	parallelLen = 1 << 15
 )
 
-// scratch belongs to one goroutine: the sums of the segment at hand as they were.
+// scratch belongs to one goroutine.
 type scratch struct {
-	f32 []int64
-	f64 []fixed
+	f32  []int64 // the sums of the segment at hand as they were
+	f64  []fixed
+	sums []int64 // sums that nobody keeps
 }
 
 // keep32 stores sums, so that they can be restored.
@@ -42,44 +44,44 @@ func (s *scratch) keep64(sums []fixed) []fixed {
 	return s.f64
 }
 
-// applyVectors adds or subtracts the vectors of us, all or none.
-func (a *Accumulator) applyVectors(us []*Update, s sign) error {
-	return a.eachSegment(len(us), func(seg *segment, old *scratch) error {
-		return a.applySegment(seg, us, s, old)
-	}, func(seg *segment) {
-		if a.sums[seg.vector].f64 != nil {
-			a.undo64(seg, us, s)
-		} else {
-			a.undo32(seg, us, s)
-		}
-	})
+// zero32 returns n sums of zero.
+func (s *scratch) zero32(n int) []int64 {
+	s.sums = append(s.sums[:0], make([]int64, n)...)
+	return s.sums
 }
 
-// applySegment adds or subtracts seg of us, or leaves it as it was.
-func (a *Accumulator) applySegment(seg *segment, us []*Update, s sign, old *scratch) error {
-	if a.sums[seg.vector].f64 != nil {
-		return a.apply64(seg, us, s, old)
+// segments cuts l.
+func (l Layout) segments() []segment {
+	var segments []segment
+	for i, s := range l {
+		for from := 0; from < s.Len; from += segmentLen {
+			segments = append(segments, segment{name: s.Name, vector: i, from: from, to: min(from+segmentLen, s.Len)})
+		}
 	}
-	return a.apply32(seg, us, s, old)
+	return segments
 }
 
 // eachSegment calls do for every segment, with several goroutines if elements
-// times cost is large. If one fails it calls undo for those that were done, and
-// returns the error of the first segment that failed. Since segments are taken
-// in order, that is the same one however many goroutines there are.
-func (a *Accumulator) eachSegment(cost int, do func(*segment, *scratch) error, undo func(*segment)) error {
-	size := a.layout.Size()
-	workers := min(runtime.GOMAXPROCS(0), (len(a.segments)+runLen-1)/runLen, size/parallelLen*max(cost, 1)+1)
-	w := work{a: a, do: do, failed: len(a.segments)}
+// times cost is large; own is the scratch of this one. If one fails it calls undo
+// for those that were done, and returns the error of the first segment that
+// failed. Since segments are taken in order, that is the same one however many
+// goroutines there are.
+func eachSegment(segments []segment, cost int, own *scratch, do func(*segment, *scratch) error, undo func(*segment)) error {
+	size := 0
+	for _, seg := range segments {
+		size += seg.to - seg.from
+	}
+	workers := min(runtime.GOMAXPROCS(0), (len(segments)+runLen-1)/runLen, size/parallelLen*max(cost, 1)+1)
+	w := work{segments: segments, do: do, failed: len(segments)}
 	var wg sync.WaitGroup
 	for range workers - 1 {
 		wg.Go(func() { w.run(new(scratch)) })
 	}
-	w.run(&a.scratch)
+	w.run(own)
 	wg.Wait()
 	if w.err != nil {
 		for _, i := range w.done {
-			undo(&a.segments[i])
+			undo(&segments[i])
 		}
 	}
 	return w.err
@@ -87,10 +89,10 @@ func (a *Accumulator) eachSegment(cost int, do func(*segment, *scratch) error, u
 
 // work is what the goroutines of one eachSegment share.
 type work struct {
-	a    *Accumulator
-	do   func(*segment, *scratch) error
-	next atomic.Int64 // first segment not taken
-	stop atomic.Bool
+	segments []segment
+	do       func(*segment, *scratch) error
+	next     atomic.Int64 // first segment not taken
+	stop     atomic.Bool
 
 	mu     sync.Mutex
 	done   []int // segments to undo
@@ -102,14 +104,14 @@ func (w *work) run(old *scratch) {
 	var done []int
 	for !w.stop.Load() {
 		from := int(w.next.Add(runLen)) - runLen
-		for i := from; i < min(from+runLen, len(w.a.segments)); i++ {
-			if err := w.do(&w.a.segments[i], old); err != nil {
+		for i := from; i < min(from+runLen, len(w.segments)); i++ {
+			if err := w.do(&w.segments[i], old); err != nil {
 				w.fail(i, err)
 				break
 			}
 			done = append(done, i)
 		}
-		if from >= len(w.a.segments) {
+		if from >= len(w.segments) {
 			break
 		}
 	}

@@ -46,6 +46,35 @@ func TestFedAvg_WeightedMean(t *testing.T) {
 	}
 }
 
+// Updates in memory and updates read one by one take different ways to the same
+// bits, for every magnitude and length.
+func TestFedAvg_MemoryAndStreamAgree(t *testing.T) {
+	_, us := largeUpdates(11)
+	for _, u := range us {
+		u.Vectors = []Vector{u.Vectors[0], u.Vectors[2]} // the Float32 ones
+		u.Metrics = map[string]float64{"loss": u.Weight / 3}
+	}
+	global := us[3].Vectors
+	a, err := FedAvg{}.Aggregate(global, Slice(us))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := FedAvg{}.Aggregate(global, stream{us: us})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(a, b); diff != "" {
+		t.Error(diff)
+	}
+	us[5].Vectors[1].F32[parallelLen] = float32(math.Inf(1))
+	var named *UpdateError
+	for _, updates := range []Updates{Slice(us), stream{us: us}} {
+		if _, err := (FedAvg{}).Aggregate(LayoutOf(global).New(), updates); !errors.As(err, &named) || named.Err.(*ValueError).Index != parallelLen {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
 // The deltas move the parameters from where they are: 10 + 7/3.
 func TestFedAvg_StartsAtGlobal(t *testing.T) {
 	got, err := FedAvg{}.Aggregate([]Vector{{Name: "w", F32: []float32{10}}}, Slice{scalar("a", 1, 1), scalar("b", 2, 3)})
@@ -106,6 +135,10 @@ func TestStrategies_Refuse(t *testing.T) {
 			if _, err := s.strategy.Aggregate(s.global, none); !errors.Is(err, ErrNoUpdates) {
 				t.Errorf("%s: no updates: %v", name, err)
 			}
+		}
+		both := []Vector{{Name: "w", F32: []float32{0}, F64: []float64{0}}}
+		if _, err := s.strategy.Aggregate(both, Slice{{Weight: 1, Vectors: both}}); err == nil {
+			t.Errorf("%s: accepts both element types at once", name)
 		}
 		if _, err := s.strategy.Aggregate(nil, Slice{good}); err == nil {
 			t.Errorf("%s: accepts no parameters", name)

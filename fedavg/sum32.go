@@ -11,43 +11,53 @@ const unit32 = 1 << 32
 // limit32 bounds the magnitude of a Float32 sum, in units.
 const limit32 = 1 << 63
 
-// apply32 adds or subtracts one Float32 segment of us, or leaves it as it was.
+// doubt32 is the bound from which on sums are checked number by number. It lies
+// below limit32 by far more than what rounding can take from a bound.
+const doubt32 = 1 << 62
+
+// apply32 adds or subtracts the Float32 segment seg of us to its sums, acc, or
+// leaves them as they were.
 //
 // The sums are allowed to go wrong first: the loop only notes how large the
 // numbers are. If one was not finite or a sum could have overflowed, the segment
 // is restored and done again: first with the exact magnitudes, then, where these
 // too leave a doubt, number by number.
-func (a *Accumulator) apply32(seg *segment, us []*Update, s sign, scratch *scratch) error {
-	acc := a.sums[seg.vector].f32[seg.from:seg.to]
+func apply32(acc []int64, seg *segment, us []*Update, s sign, scratch *scratch) error {
 	if seg.bound == 0 {
 		// All sums are zero, and perhaps never touched. To write first costs one page
 		// fault, to read first two and a flush of the other cores' translations.
 		clear(acc)
 	}
 	old := scratch.keep32(acc)
-	if seg.bound < limit32 {
-		if bound := add32(acc, seg, us, s, addFourFast, fastLimit); bound < limit32 {
+	if seg.bound < doubt32 {
+		if bound := add32(acc, seg, us, s, addFourFast, fastLimit); bound < doubt32 {
 			seg.bound = bound
 			return nil
 		}
 		copy(acc, old)
 	}
-	bound, err := a.examine32(seg, us)
+	bound, err := examine32(acc, seg, us)
 	if err != nil {
 		return err
 	}
-	if seg.bound = bound; bound < limit32 {
+	if seg.bound = bound; bound < doubt32 {
 		add32(acc, seg, us, s, addFour, limit32)
 		return nil
 	}
-	if err := a.exact32(seg, us, s); err != nil {
+	if err := exact32(acc, seg, us, s); err != nil {
 		copy(acc, old)
 		return err
 	}
 	return nil
 }
 
-// add32 adds, with four, or subtracts. It returns the new bound, limit32 if that
+// undo32 reverses apply32. Integers wrap, so it needs no checks.
+func undo32(acc []int64, seg *segment, us []*Update, s sign) {
+	add32(acc, seg, us, !s, addFour, limit32)
+	seg.bound = doubt32 // not known until it matters
+}
+
+// add32 adds, with four, or subtracts. It returns the new bound, doubt32 if that
 // or whether four is right for numbers of this magnitude is in doubt.
 func add32(acc []int64, seg *segment, us []*Update, s sign, four func([]int64, *[4][]float32, *[4]float64) uint32, limit float64) uint64 {
 	bound := seg.bound
@@ -77,7 +87,7 @@ func add32(acc []int64, seg *segment, us []*Update, s sign, four func([]int64, *
 		us = us[n:]
 		largest := float64(math.Float32frombits(bits &^ (1 << 31)))
 		if !(largest*top < limit) { // true for NaN
-			bound = limit32
+			bound = doubt32
 		}
 		bound = extend(bound, largest*sum)
 	}
@@ -86,37 +96,36 @@ func add32(acc []int64, seg *segment, us []*Update, s sign, four func([]int64, *
 
 // extend adds the magnitude of an addend, in units, to a bound.
 func extend(bound uint64, magnitude float64) uint64 {
-	if bound >= limit32 || !(magnitude < limit32/2) {
-		return limit32
+	if bound >= doubt32 || !(magnitude < doubt32) {
+		return doubt32
 	}
-	return min(bound+uint64(magnitude)+1, limit32)
+	return min(bound+uint64(magnitude)+1, doubt32)
 }
 
 // examine32 looks at every number of the segment: it returns the bound that
-// adding us leads to, limit32 if it is in doubt, or an error if one is not finite.
-func (a *Accumulator) examine32(seg *segment, us []*Update) (uint64, error) {
+// adding us leads to, doubt32 if it is in doubt, or an error if one is not finite.
+func examine32(acc []int64, seg *segment, us []*Update) (uint64, error) {
 	bound := uint64(0)
-	for _, x := range a.sums[seg.vector].f32[seg.from:seg.to] {
+	for _, x := range acc {
 		bound = max(bound, magnitude(x))
 	}
 	for _, u := range us {
 		top := uint32(0)
-		x := u.Vectors[seg.vector].F32[seg.from:seg.to]
-		for i := range x {
-			top = max(top, math.Float32bits(x[i])&^(1<<31))
+		for _, b := range bitsOf(u.Vectors[seg.vector].F32[seg.from:seg.to]) {
+			top = max(top, b&^(1<<31))
 		}
 		if top >= 0x7f800000 {
-			return 0, a.notFinite(seg, u)
+			return 0, notFinite(seg, u)
 		}
 		bound = extend(bound, float64(math.Float32frombits(top))*float64(u.Weight*unit32))
 	}
-	return bound, nil
+	return min(bound, doubt32), nil
 }
 
-func (a *Accumulator) notFinite(seg *segment, u *Update) error {
+func notFinite(seg *segment, u *Update) error {
 	for i, x := range u.Vectors[seg.vector].F32[seg.from:seg.to] {
 		if x-x != 0 {
-			err := &ValueError{Vector: a.layout[seg.vector].Name, Index: seg.from + i, Value: float64(x)}
+			err := &ValueError{Vector: seg.name, Index: seg.from + i, Value: float64(x)}
 			return &UpdateError{Agent: u.Agent, Err: err}
 		}
 	}
@@ -125,33 +134,26 @@ func (a *Accumulator) notFinite(seg *segment, u *Update) error {
 
 // exact32 adds or subtracts finite numbers one by one, up to the first that
 // overflows.
-func (a *Accumulator) exact32(seg *segment, us []*Update, s sign) error {
-	acc := a.sums[seg.vector].f32[seg.from:seg.to]
+func exact32(acc []int64, seg *segment, us []*Update, s sign) error {
 	for _, u := range us {
 		for i, x := range u.Vectors[seg.vector].F32[seg.from:seg.to] {
 			wx := float64(float64(x) * float64(u.Weight*unit32))
+			if s == minus {
+				wx = -wx
+			}
 			sum, over := acc[i], !(math.Abs(wx) < limit32)
 			if !over {
-				if s == minus {
-					wx = -wx
-				}
 				sum += int64(wx)
 				over = (acc[i]^sum)&(int64(wx)^sum) < 0
 			}
 			if over {
-				err := &RangeError{Vector: a.layout[seg.vector].Name, Index: seg.from + i, Value: float64(x) * u.Weight}
+				err := &RangeError{Vector: seg.name, Index: seg.from + i, Value: float64(x) * u.Weight}
 				return &UpdateError{Agent: u.Agent, Err: err}
 			}
 			acc[i] = sum
 		}
 	}
 	return nil
-}
-
-// undo32 reverses apply32. Integers wrap, so it needs no checks.
-func (a *Accumulator) undo32(seg *segment, us []*Update, s sign) {
-	add32(a.sums[seg.vector].f32[seg.from:seg.to], seg, us, !s, addFour, limit32)
-	seg.bound = limit32 // not known until it matters
 }
 
 func magnitude(x int64) uint64 {

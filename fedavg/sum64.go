@@ -2,15 +2,15 @@ package fedavg
 
 import "math"
 
-// apply64 adds or subtracts one Float64 segment of us, or leaves it as it was.
-func (a *Accumulator) apply64(seg *segment, us []*Update, s sign, scratch *scratch) error {
-	acc := a.sums[seg.vector].f64[seg.from:seg.to]
+// apply64 adds or subtracts the Float64 segment seg of us to its sums, acc, or
+// leaves them as they were.
+func apply64(acc []fixed, seg *segment, us []*Update, s sign, scratch *scratch) error {
 	old := scratch.keep64(acc)
 	for _, u := range us {
 		for i, x := range u.Vectors[seg.vector].F64[seg.from:seg.to] {
 			if !(math.Abs(x) < fixedLimit) {
 				copy(acc, old)
-				return &UpdateError{Agent: u.Agent, Err: a.unusable(seg, i, x)}
+				return &UpdateError{Agent: u.Agent, Err: unusable(seg, i, x)}
 			}
 			var over bool
 			if s == minus {
@@ -20,7 +20,7 @@ func (a *Accumulator) apply64(seg *segment, us []*Update, s sign, scratch *scrat
 			}
 			if over {
 				copy(acc, old)
-				return &UpdateError{Agent: u.Agent, Err: a.unusable(seg, i, x)}
+				return &UpdateError{Agent: u.Agent, Err: unusable(seg, i, x)}
 			}
 		}
 	}
@@ -28,8 +28,7 @@ func (a *Accumulator) apply64(seg *segment, us []*Update, s sign, scratch *scrat
 }
 
 // undo64 reverses apply64. Integers wrap, so it needs no checks.
-func (a *Accumulator) undo64(seg *segment, us []*Update, s sign) {
-	acc := a.sums[seg.vector].f64[seg.from:seg.to]
+func undo64(acc []fixed, seg *segment, us []*Update, s sign) {
 	for _, u := range us {
 		for i, x := range u.Vectors[seg.vector].F64[seg.from:seg.to] {
 			if s == minus {
@@ -41,8 +40,8 @@ func (a *Accumulator) undo64(seg *segment, us []*Update, s sign) {
 	}
 }
 
-func (a *Accumulator) unusable(seg *segment, i int, x float64) error {
-	name, i := a.layout[seg.vector].Name, seg.from+i
+func unusable(seg *segment, i int, x float64) error {
+	name, i := seg.name, seg.from+i
 	if math.IsNaN(x) || math.IsInf(x, 0) {
 		return &ValueError{Vector: name, Index: i, Value: x}
 	}
