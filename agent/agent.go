@@ -13,6 +13,7 @@ import (
 
 	"github.com/millwright-iot/millwright/agent/internal/alarm"
 	"github.com/millwright-iot/millwright/agent/internal/api"
+	"github.com/millwright-iot/millwright/agent/internal/durable"
 	"github.com/millwright-iot/millwright/agent/internal/infer"
 	"github.com/millwright-iot/millwright/agent/internal/journal"
 	"github.com/millwright-iot/millwright/agent/internal/models"
@@ -69,6 +70,9 @@ func New(cfg Config, log *slog.Logger) (*Agent, error) {
 	}
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		log.Error("data directory cannot be made; the agent works from memory and forgets at a restart", "data_dir", cfg.DataDir, "error", err)
+	}
+	if err := durable.Sweep(cfg.DataDir, "uplink"); err != nil { // the uplink sees to its own
+		log.Warn("half-written files of an earlier run cannot be removed", "error", err)
 	}
 	var err error
 	a.store, err = samples.Open(filepath.Join(cfg.DataDir, "samples.db"),

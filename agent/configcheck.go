@@ -42,8 +42,8 @@ func (c *Config) check(problem problemFunc) {
 	}
 	c.MQTT.check(problem)
 	c.API.check(problem)
-	if c.Store.MaxSamples < 0 {
-		problem("store.max_samples", "is %d; it must not be negative", c.Store.MaxSamples)
+	if c.Store.MaxSamples < 1 {
+		problem("store.max_samples", "is %d; it must be at least 1", c.Store.MaxSamples)
 	}
 	if c.Store.MaxSize < 1<<20 || c.Store.MaxSize > 256<<20 {
 		problem("store.max_size", "is %v; it must lie between 1MiB and 256MiB", c.Store.MaxSize)

@@ -139,3 +139,24 @@ func TestOpenBolt_ShrinksAFileOverItsBound(t *testing.T) {
 		return nil
 	})
 }
+
+func TestSweep_RemovesHalfWrittenFilesOnly(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a", ".tmp-1", "models/pumps/.tmp-22", "models/pumps/b", "uplink/.tmp-3"} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Sweep(dir, "uplink"); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"a": true, ".tmp-1": false, "models/pumps/.tmp-22": false, "models/pumps/b": true, "uplink/.tmp-3": true} {
+		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != want {
+			t.Errorf("%s is there: %v, want %v", name, err == nil, want)
+		}
+	}
+	if err := Sweep(filepath.Join(dir, "absent")); err == nil {
+		t.Error("an absent directory was swept")
+	}
+}

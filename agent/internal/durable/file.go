@@ -4,17 +4,42 @@ package durable
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 )
+
+const tempPrefix = ".tmp-"
+
+// Sweep removes what a power cut in the middle of WriteFile left in dir and below,
+// except in the folders named. Call it before anything is written there.
+func Sweep(dir string, except ...string) error {
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && slices.Contains(except, d.Name()):
+			return fs.SkipDir
+		case d.Type().IsRegular() && strings.HasPrefix(d.Name(), tempPrefix):
+			return os.Remove(path)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("sweep %q: %w", dir, err)
+	}
+	return nil
+}
 
 // WriteFile puts data at path so that after a crash at any instant the file holds
 // either the old or the new content, whole: temporary file, fsync, rename,
 // fsync of the directory.
 func WriteFile(path string, data []byte) error {
 	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".tmp-*")
+	f, err := os.CreateTemp(dir, tempPrefix+"*")
 	if err != nil {
 		return err
 	}

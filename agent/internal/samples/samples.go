@@ -115,9 +115,6 @@ func Open(path string, opts Options, log *slog.Logger) (*Store, error) {
 
 // Add keeps a copy of vector.
 func (s *Store) Add(key Key, kind Kind, at time.Time, vector []float64) {
-	if kind == Recent && s.opts.MaxRecent == 0 {
-		return
-	}
 	s.mu.Lock()
 	row := Row{At: at, Vector: append(s.buffer(len(vector)), vector...)}
 	s.pending = append(s.pending, pendingRow{key, kind, row})
