@@ -122,19 +122,24 @@ func ParseUnit(symbol string) (Unit, error) {
 // UnitSymbols lists every accepted spelling, sorted.
 func UnitSymbols() []string { return slices.Sorted(maps.Keys(units)) }
 
-// UnknownUnitError names a unit that is not known and the nearest that is.
+// UnknownUnitError names a unit that is not known and the nearest that is, if any
+// is near.
 type UnknownUnitError struct{ Symbol, Nearest string }
 
 func (e *UnknownUnitError) Error() string {
 	if e.Symbol == "" {
 		return `channel has no unit; name one, such as "g", "m/s2", "degC" or "bar"`
 	}
+	if e.Nearest == "" {
+		return fmt.Sprintf("unknown unit %q; known are %s", e.Symbol, strings.Join(UnitSymbols(), ", "))
+	}
 	return fmt.Sprintf("unknown unit %q; did you mean %q?", e.Symbol, e.Nearest)
 }
 
-// nearestUnit prefers a difference in case only, then the fewest edits.
+// nearestUnit prefers a difference in case only, then the fewest edits. When
+// none is near enough to be meant it returns "".
 func nearestUnit(symbol string) string {
-	best, bestDistance := "", int(^uint(0)>>1)
+	best, bestDistance := "", max(3, len(symbol)+1)
 	for _, s := range UnitSymbols() {
 		d := 2 * levenshtein.ComputeDistance(symbol, s)
 		if strings.EqualFold(symbol, s) {

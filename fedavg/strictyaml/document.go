@@ -27,6 +27,7 @@ type Document struct {
 	name     string
 	lines    map[string]int // by path
 	problems []Problem
+	unread   []string // paths of values that could not be decoded
 }
 
 // Problem is one thing wrong with a document.
@@ -106,8 +107,12 @@ func Parse(name string, data []byte, dst any) (*Document, error) {
 
 // Problem adds a problem at path, which names fields as they are written in the
 // file: `machines[0].channels[1].unit`. A path the file does not contain gets
-// the line of its nearest ancestor that is there.
+// the line of its nearest ancestor that is there. What could not be read is
+// reported already: a check of the value it left behind adds nothing.
 func (d *Document) Problem(path, format string, args ...any) {
+	if slices.ContainsFunc(d.unread, func(p string) bool { return p == path }) {
+		return
+	}
 	d.add(d.line(path), path, format, args...)
 }
 

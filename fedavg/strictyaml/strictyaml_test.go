@@ -78,6 +78,7 @@ labels: 5
 		t.Fatal("no error")
 	}
 	doc.Problem("channels[0].unit", "channel has no unit")
+	doc.Problem("deadline", "is 0s; it must be longer") // it could not be read, which is said already
 	var problems *Problems
 	if !errors.As(doc.Err(), &problems) {
 		t.Fatalf("got %T, want *Problems", doc.Err())

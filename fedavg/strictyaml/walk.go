@@ -105,17 +105,23 @@ func (w *walker) list(path string, n *yaml.Node, dst reflect.Value) {
 func (w *walker) leaf(path string, n *yaml.Node, dst reflect.Value) {
 	want := describe(dst.Type())
 	if n.Kind != yaml.ScalarNode && !reflect.PointerTo(dst.Type()).Implements(unmarshaler) {
-		w.doc.add(n.Line, path, "want %s, got a %s", want, kindName(n))
+		w.unread(n, path, "want %s, got a %s", want, kindName(n))
 		return
 	}
 	if err := n.Decode(dst.Addr().Interface()); err != nil {
-		w.doc.add(n.Line, path, "want %s, got %q", want, n.Value)
+		w.unread(n, path, "want %s, got %q", want, n.Value)
 		return
 	}
 	if dst.CanFloat() && (math.IsNaN(dst.Float()) || math.IsInf(dst.Float(), 0)) {
-		w.doc.add(n.Line, path, "want a finite number, got %q", n.Value)
+		w.unread(n, path, "want a finite number, got %q", n.Value)
 		dst.SetFloat(0)
 	}
+}
+
+// unread reports a value that could not be decoded.
+func (w *walker) unread(n *yaml.Node, path, format string, args ...any) {
+	w.doc.add(n.Line, path, format, args...)
+	w.doc.unread = append(w.doc.unread, path)
 }
 
 // pairs yields the keys and values of a mapping, reporting repeated keys.
@@ -142,7 +148,7 @@ func (w *walker) pairs(path string, n *yaml.Node) func(func(key, value *yaml.Nod
 
 func (w *walker) expect(path string, n *yaml.Node, kind yaml.Kind, want string) bool {
 	if n.Kind != kind {
-		w.doc.add(n.Line, path, "want %s, got a %s", want, kindName(n))
+		w.unread(n, path, "want %s, got a %s", want, kindName(n))
 	}
 	return n.Kind == kind
 }
