@@ -116,7 +116,7 @@ func (c Config) validate() error {
 		sum += math.Abs(s.Amplitude)
 	}
 	bad(!(sum <= meanLoad), "load swings add up to %v; more than %v would make the load negative", sum, meanLoad)
-	errs = append(errs, c.Bearing.validate())
+	errs = append(errs, c.Bearing.Validate())
 	for _, f := range c.Faults {
 		errs = append(errs, f.validate())
 	}
