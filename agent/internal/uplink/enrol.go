@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -60,6 +61,8 @@ func (u *Uplink) identity(ctx context.Context, e *enrolment) (*identity, *observ
 	return id, nil, nil
 }
 
+var errNoToken = errors.New("gateway has not enrolled yet and has no token")
+
 // token returns the token to enrol with.
 func (u *Uplink) token() (fedrpc.Token, error) {
 	text := u.cfg.Token
@@ -68,13 +71,15 @@ func (u *Uplink) token() (fedrpc.Token, error) {
 		if err != nil {
 			return fedrpc.Token{}, fmt.Errorf("read enrolment token: %w", err)
 		}
-		text = string(data)
+		if text = strings.TrimSpace(string(data)); text == "-" { // the service's word for no token
+			return fedrpc.Token{}, errNoToken
+		}
 		if t, err := fedrpc.ParseToken(text); err != nil {
 			return t, fmt.Errorf("read enrolment token from %q: %w", u.cfg.TokenFile, err)
 		}
 	}
 	if text == "" {
-		return fedrpc.Token{}, errors.New("gateway has not enrolled yet and has no token")
+		return fedrpc.Token{}, errNoToken
 	}
 	return fedrpc.ParseToken(text)
 }

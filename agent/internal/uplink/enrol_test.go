@@ -130,6 +130,21 @@ func TestUplink_NoToken(t *testing.T) {
 	}
 }
 
+// systemd hands a secret that is not there over as "-".
+func TestUplink_TokenOfTheServiceAbsent(t *testing.T) {
+	r := newRig(t)
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("-"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.cfg.Token, r.cfg.TokenFile = "", file
+	r.run()
+	r.eventually("complaint", func() bool { return r.up.State().Mend == badToken.mend })
+	if s := r.log.String(); !strings.Contains(s, errNoToken.Error()) {
+		t.Errorf("log does not say that there is no token:\n%s", s)
+	}
+}
+
 func TestUplink_Renew(t *testing.T) {
 	r := newRig(t)
 	r.lives = []time.Duration{3 * time.Hour} // of four: two thirds are over
