@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,17 +49,33 @@ func Start(t *testing.T) *Browser {
 	if program == "" {
 		t.Skip("no chromium on this machine: install it to see the page in a real browser")
 	}
-	profile := t.TempDir()
+	profile, err := os.MkdirTemp("", "browsertest-")
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	cmd := exec.CommandContext(ctx, program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 		"--user-data-dir="+profile, "--remote-debugging-port=0", "about:blank")
+	// The browser is many processes, which all must be gone before its profile is.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Start(); err != nil {
 		cancel()
 		t.Fatalf("start %s: %v", program, err)
 	}
-	t.Cleanup(func() { cancel(); cmd.Wait() }) // killed: its error says only that
+	t.Cleanup(func() {
+		cancel()
+		_ = cmd.Wait() // killed: its error says only that
+		for range 50 {
+			if os.RemoveAll(profile) == nil {
+				return
+			}
+			time.Sleep(20 * time.Millisecond) // its helpers end in their own time
+		}
+		t.Logf("could not remove %s", profile)
+	})
 	var lines []string
 	Wait(t, "chromium to open its debugging port", func() bool {
 		data, err := os.ReadFile(filepath.Join(profile, "DevToolsActivePort"))
