@@ -12,6 +12,7 @@ import (
 	"github.com/millwright-iot/millwright/agent/internal/pipeline"
 	"github.com/millwright-iot/millwright/agent/internal/samples"
 	"github.com/millwright-iot/millwright/fedavg"
+	"github.com/millwright-iot/millwright/fedavg/failpoint"
 	"github.com/millwright-iot/millwright/fedavg/job"
 	"github.com/millwright-iot/millwright/fedavg/model"
 )
@@ -156,6 +157,7 @@ func (a *Agent) install(name string, version uint64, blob []byte) error {
 		// It serves from memory; the coordinator sends it again after a restart.
 		a.log.Error("model cannot be stored", "job", name, "version", version, "error", err)
 	}
+	failpoint.Here(failpoint.ReleaseSaved)
 	s.release = r
 	for _, m := range a.machines {
 		err = errors.Join(err, m.Install(s.digest, r))

@@ -16,6 +16,7 @@ import (
 	"github.com/millwright-iot/millwright/coordinator/internal/release"
 	"github.com/millwright-iot/millwright/coordinator/store"
 	"github.com/millwright-iot/millwright/fedavg"
+	"github.com/millwright-iot/millwright/fedavg/failpoint"
 	"github.com/millwright-iot/millwright/fedavg/job"
 	"github.com/millwright-iot/millwright/fedavg/model"
 )
@@ -158,6 +159,7 @@ func (j *jobState) adopt(ctx context.Context) error {
 		return err
 	}
 	defer release()
+	failpoint.Here(failpoint.JobInitial)
 	next.Spec, next.Lineage, next.Model, next.Open, next.Last = j.digest, j.lineage, blob, nil, nil
 	if live, ok := j.book.Live(j.lineage); ok && kept {
 		live.Spec, live.Blob = j.digest, blob
@@ -303,6 +305,7 @@ func (j *jobState) writeHistory(ctx context.Context, o outcome) error {
 	if _, err := putRecord(ctx, j.c.st, roundKey(id), o.Round, 0); err != nil && !isConflict(err) {
 		return err
 	}
+	failpoint.Here(failpoint.RoundRecorded)
 	if o.Version == nil {
 		return nil
 	}

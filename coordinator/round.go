@@ -11,6 +11,7 @@ import (
 	"github.com/millwright-iot/millwright/coordinator/internal/fleet"
 	"github.com/millwright-iot/millwright/coordinator/internal/release"
 	"github.com/millwright-iot/millwright/coordinator/internal/rpc"
+	"github.com/millwright-iot/millwright/fedavg/failpoint"
 )
 
 // The life of a round, one state machine a job:
@@ -107,6 +108,7 @@ func (j *jobState) start(ctx context.Context, gateways []string) error {
 		Round: next.Version + 1, Attempt: next.Attempt,
 		Started: now, Deadline: now.Add(j.spec.Rounds.Deadline), Gateways: gateways,
 	}
+	failpoint.Here(failpoint.RoundStarts)
 	return j.swap(ctx, next)
 }
 
@@ -121,8 +123,10 @@ func (j *jobState) enter(next head, revision uint64) {
 	j.c.mu.Unlock()
 	switch {
 	case next.Open != nil && j.cur == nil:
+		failpoint.Here(failpoint.RoundStarted)
 		j.announce()
 	case next.Open == nil && j.cur != nil:
+		failpoint.Here(failpoint.RoundCommitted)
 		j.ended(*next.Last)
 	}
 }
@@ -168,7 +172,10 @@ func (j *jobState) writeClosed(ctx context.Context) error {
 	next := j.head
 	open := j.cur.openRound
 	next.Open = &open
-	return j.swap(ctx, next)
+	failpoint.Here(failpoint.RoundCloses)
+	err := j.swap(ctx, next)
+	failpoint.Here(failpoint.RoundClosed)
+	return err
 }
 
 // commit makes the next version of the counted updates and releases it.
@@ -183,11 +190,13 @@ func (j *jobState) commit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Here(failpoint.RoundMerged)
 	blob, unpin, err := j.c.writeGlobal(ctx, global)
 	if err != nil {
 		return err
 	}
 	defer unpin()
+	failpoint.Here(failpoint.RoundStored)
 	now := time.Now()
 	summary := j.summary(now)
 	summary.State, summary.Metrics = "committed", global.Metrics
@@ -258,9 +267,11 @@ func (j *jobState) settle(ctx context.Context) error {
 	if err := j.writeHistory(ctx, *j.unwritten); err != nil {
 		return err
 	}
+	failpoint.Here(failpoint.RoundWritten)
 	if err := j.tidy(ctx); err != nil {
 		return err
 	}
+	failpoint.Here(failpoint.RoundTidied)
 	j.unwritten = nil
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/millwright-iot/millwright/coordinator/internal/rpc"
 	"github.com/millwright-iot/millwright/coordinator/store"
 	"github.com/millwright-iot/millwright/fedavg"
+	"github.com/millwright-iot/millwright/fedavg/failpoint"
 	"github.com/millwright-iot/millwright/fedavg/fedrpc"
 )
 
@@ -60,7 +61,9 @@ func (u *upload) take(ctx context.Context, recv func() ([]byte, error)) (rpc.Rec
 	unpin := u.c.pins.hold(u.header.Blob.SHA256)
 	record, err := u.store(ctx, base, recv)
 	if err == nil {
+		failpoint.Here(failpoint.UploadRecorded)
 		receipt, err = u.register(ctx, record)
+		failpoint.Here(failpoint.UploadCounted)
 	}
 	unpin()
 	// A bad update takes its gateway out of the round; a broken line does not.
@@ -145,6 +148,7 @@ func (u *upload) store(ctx context.Context, base string, recv func() ([]byte, er
 		return updateRecord{}, err
 	}
 	record := updateRecord{Blob: stored, Weight: update.Weight, Metrics: update.Metrics, Received: time.Now()}
+	failpoint.Here(failpoint.UploadReceived)
 	_, err = putRecord(ctx, u.c.st, updateKey(u.id, u.gateway), record, 0)
 	if isConflict(err) {
 		return u.held(ctx)

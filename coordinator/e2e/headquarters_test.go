@@ -22,6 +22,7 @@ import (
 	"github.com/millwright-iot/millwright/coordinator/internal/enrol"
 	"github.com/millwright-iot/millwright/coordinator/internal/fleet"
 	"github.com/millwright-iot/millwright/coordinator/store/boltstore"
+	"github.com/millwright-iot/millwright/fedavg/failpoint"
 	"github.com/millwright-iot/millwright/fedavg/job"
 )
 
@@ -32,6 +33,13 @@ const runsCoordinator = "MILLWRIGHT_E2E_COORDINATOR"
 func TestMain(m *testing.M) {
 	if config := os.Getenv(runsCoordinator); config != "" {
 		if err := serveCoordinator(config); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if config := os.Getenv(runsAgent); config != "" {
+		if err := serveAgent(config); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -84,6 +92,8 @@ type headquarters struct {
 	process *exec.Cmd
 	ended   chan error
 	page    string
+	// failpoint is where the next process is to die, if anywhere.
+	failpoint string
 }
 
 func newHeadquarters(t *testing.T, dir string, jobs []job.Spec) *headquarters {
@@ -102,8 +112,17 @@ func newHeadquarters(t *testing.T, dir string, jobs []job.Spec) *headquarters {
 
 func (h *headquarters) start() {
 	h.t.Helper()
+	if err := h.launch(); err != nil {
+		h.t.Fatalf("coordinator did not start: %v\n%s", err, h.log)
+	}
+}
+
+// launch is start for a coordinator that may not live to be ready.
+func (h *headquarters) launch() error {
+	h.t.Helper()
 	cfg := coordinator.DefaultConfig()
 	cfg.DataDir, cfg.Listen, cfg.Web.Listen, cfg.Jobs = h.dir, "127.0.0.1:0", "127.0.0.1:0", h.jobs
+	cfg.Keep.Models, cfg.Keep.Rounds = 10000, 10000 // all of it is compared
 	data, err := json.Marshal(cfg)
 	if err != nil {
 		h.t.Fatal(err)
@@ -117,7 +136,7 @@ func (h *headquarters) start() {
 		h.t.Fatal(err)
 	}
 	h.process = exec.Command(self)
-	h.process.Env = append(os.Environ(), runsCoordinator+"="+config)
+	h.process.Env = append(os.Environ(), runsCoordinator+"="+config, failpoint.Env+"="+h.failpoint)
 	h.process.Stderr = h.log
 	out, err := h.process.StdoutPipe()
 	if err != nil {
@@ -134,10 +153,11 @@ func (h *headquarters) start() {
 	h.ended = make(chan error, 1)
 	go func() { h.ended <- h.process.Wait() }()
 	if err != nil {
-		h.t.Fatalf("coordinator did not start: %v\n%s", err, h.log)
+		return err
 	}
 	h.page = "http://" + where.Page
 	h.relay.to(where.Agents)
+	return nil
 }
 
 // stop ends the process as an operator would.

@@ -19,23 +19,7 @@ const killedRounds = 2
 // A coordinator killed in the middle of a round, with two of three updates in its
 // store and the third on its way, commits what it would have committed.
 func TestFederation_CoordinatorKilledMidRound(t *testing.T) {
-	// All three must deliver, so no round begins while the gateways collect their
-	// data one after the other.
-	f := newFederation(t, job.RoundPolicy{Every: 50 * time.Millisecond, MinParticipants: 3, Deadline: time.Minute, Count: killedRounds})
-	for i, g := range f.gateways {
-		g.start()
-		f.joined(g)
-		seconds := windowSeconds*(baseline+10*(i+1)) + 1
-		for _, m := range g.cfg.Machines {
-			f.machines[m.Name].publish(seconds, 0)
-		}
-		eventually(t, "gateway "+g.cfg.Gateway+" to take in all samples", func() bool {
-			st := g.status()
-			return st.Samples.Received == int64(2*seconds*samplesPerSecond) && st.Samples.Used+st.Samples.Stored == st.Samples.Received
-		}, func() string { return g.log.String() })
-		g.stop()
-	}
-	f.stop()
+	f := prepared(t, job.RoundPolicy{Every: 50 * time.Millisecond, MinParticipants: 3, Deadline: time.Minute, Count: killedRounds})
 	// Two copies of one world: in the first nothing happens.
 	undisturbed := f.again(t)
 	undisturbed.start()
@@ -96,11 +80,35 @@ func TestFederation_CoordinatorKilledMidRound(t *testing.T) {
 	disturbed.rest()
 }
 
+// prepared is a federation that has collected its data and was stopped before its
+// first round: a world to make copies of. The policy must ask for all three
+// gateways, so that no round begins while they collect one after the other.
+func prepared(t *testing.T, rounds job.RoundPolicy) *federation {
+	t.Helper()
+	f := newFederation(t, rounds)
+	for i, g := range f.gateways {
+		g.start()
+		f.joined(g)
+		seconds := windowSeconds*(baseline+10*(i+1)) + 1
+		for _, m := range g.cfg.Machines {
+			f.machines[m.Name].publish(seconds, 0)
+		}
+		eventually(t, "gateway "+g.cfg.Gateway+" to take in all samples", func() bool {
+			st := g.status()
+			return st.Samples.Received == int64(2*seconds*samplesPerSecond) && st.Samples.Used+st.Samples.Stored == st.Samples.Received
+		}, func() string { return g.log.String() })
+		g.stop()
+	}
+	f.stop()
+	return f
+}
+
 // world is a federation on a copy of another's directories.
 type world struct {
 	*headquarters
 	gateways []*gateway
 	slow     *relay // a second way to the coordinator
+	victims  []*victim
 }
 
 func (f *federation) again(t *testing.T) *world {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/millwright-iot/millwright/fedavg/failpoint"
 )
 
 const tempPrefix = ".tmp-"
@@ -54,10 +56,14 @@ func WriteFile(path string, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("write %q: %w", path, err)
 	}
+	failpoint.Here(failpoint.FileWritten)
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	return SyncDir(dir)
+	failpoint.Here(failpoint.FileRenamed)
+	err = SyncDir(dir)
+	failpoint.Here(failpoint.FileSynced)
+	return err
 }
 
 // SyncDir makes the entries of a directory durable.

@@ -12,6 +12,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/millwright-iot/millwright/agent/internal/durable"
+	"github.com/millwright-iot/millwright/fedavg/failpoint"
 )
 
 // The file: bucket "vectors" → bucket "<machine>\x00<feature digest>" → buckets
@@ -106,8 +107,11 @@ func (s *Store) write(batch []pendingRow) (err error) {
 		if err != nil {
 			return err
 		}
-		return meta.Put(lifetimeKey, binary.BigEndian.AppendUint64(nil, uint64(s.lifetime())))
+		err = meta.Put(lifetimeKey, binary.BigEndian.AppendUint64(nil, uint64(s.lifetime())))
+		failpoint.Here(failpoint.SamplesCommit)
+		return err
 	})
+	failpoint.Here(failpoint.SamplesCommitted)
 	if err != nil {
 		return err
 	}

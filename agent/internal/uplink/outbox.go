@@ -18,6 +18,7 @@ import (
 	"sync"
 
 	"github.com/millwright-iot/millwright/agent/internal/durable"
+	"github.com/millwright-iot/millwright/fedavg/failpoint"
 )
 
 // task names one try of one round of one job.
@@ -167,7 +168,10 @@ func (o *outbox) received(e entry) error {
 		return err
 	}
 	o.sent[e.Job] = e
-	return durable.SyncDir(o.dir)
+	failpoint.Here(failpoint.OutboxMarked)
+	err := durable.SyncDir(o.dir)
+	failpoint.Here(failpoint.OutboxKept)
+	return err
 }
 
 // drop gives an update up.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/millwright-iot/millwright/fedavg"
+	"github.com/millwright-iot/millwright/fedavg/failpoint"
 	"github.com/millwright-iot/millwright/fedavg/fedpb"
 )
 
@@ -187,6 +188,7 @@ func (u *Uplink) learn(ctx context.Context, n *training) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Here(failpoint.ModelFetched)
 	global, err := fedavg.DecodeGlobal(blob, nil)
 	if err != nil {
 		return fmt.Errorf("model to start from: %w", err)
@@ -212,9 +214,11 @@ func (u *Uplink) learn(ctx context.Context, n *training) error {
 	if err := ctx.Err(); err != nil {
 		return err // the round is over: nobody would take it
 	}
+	failpoint.Here(failpoint.Trained)
 	if err := u.box.Load().put(n.task, update.Base, data); err != nil {
 		return err
 	}
+	failpoint.Here(failpoint.OutboxPut)
 	u.log.Info("trained for a round", "job", n.Job, "round", n.Round, "attempt", n.Attempt, "weight", update.Weight,
 		"size_bytes", len(data), "training_ms", time.Since(began).Milliseconds())
 	return nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/millwright-iot/millwright/fedavg/failpoint"
 	"github.com/millwright-iot/millwright/fedavg/fedpb"
 	"github.com/millwright-iot/millwright/fedavg/fedrpc"
 )
@@ -140,6 +141,7 @@ func (u *Uplink) offer(ctx context.Context, c *connection, box *outbox, e entry)
 	case receipt.GetLate():
 		return giveUp(dropLate, errors.New("the round had ended"))
 	}
+	failpoint.Here(failpoint.OutboxAcked)
 	if err := box.received(e); err != nil {
 		log.Error("outbox cannot be changed", "error", err, "mend", localFailure.mend)
 	}
@@ -170,5 +172,6 @@ func (u *Uplink) send(ctx context.Context, client fedpb.FederationClient, box *o
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
+	failpoint.Here(failpoint.UploadSent)
 	return stream.CloseAndRecv()
 }

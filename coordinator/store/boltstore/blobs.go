@@ -14,6 +14,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/millwright-iot/millwright/coordinator/store"
+	"github.com/millwright-iot/millwright/fedavg/failpoint"
 )
 
 // pieceChunks is how many chunks one transaction writes.
@@ -72,6 +73,7 @@ func (w *blobWriter) copy(r io.Reader) (store.Blob, error) {
 				return store.Blob{}, err
 			}
 			piece.Reset()
+			failpoint.Here(failpoint.StorePiece)
 		}
 	}
 	digest := hash.Sum(nil)

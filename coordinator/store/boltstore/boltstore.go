@@ -29,6 +29,7 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/millwright-iot/millwright/coordinator/store"
+	"github.com/millwright-iot/millwright/fedavg/failpoint"
 )
 
 // FileName is the name of the store's file in its directory.
@@ -196,7 +197,13 @@ func (s *Store) view(f func(*bolt.Tx) error) (err error) {
 // update runs f in one durable transaction; use Store.changes, which shares it.
 func (s *Store) update(f func(*bolt.Tx) error) (err error) {
 	defer s.recovered(&err)
-	return translate(s.db.Update(f))
+	err = s.db.Update(func(tx *bolt.Tx) error {
+		err := f(tx)
+		failpoint.Here(failpoint.StoreCommits)
+		return err
+	})
+	failpoint.Here(failpoint.StoreCommitted)
+	return translate(err)
 }
 
 // recovered turns bbolt's panics about impossible pages into errors. bbolt has
