@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/millwright-iot/millwright/sensors"
+	"github.com/millwright-iot/millwright/sensors/dsp"
 	"github.com/millwright-iot/millwright/sensors/window"
 )
 
@@ -14,6 +15,7 @@ type ChannelSpec struct {
 	Channel  string
 	Quantity sensors.Quantity
 	Features []string // at least one; see Known
+	Context           // what bearing, order, line and zone features need besides
 }
 
 // Extractor computes feature vectors. It reuses its buffers: one goroutine at a time.
@@ -23,6 +25,13 @@ type Extractor struct {
 	plans    plans
 	moments  moments
 	spectrum spectrum
+
+	orders    spectrum // of the signal resampled in angle; frequencies are orders
+	rotation  dsp.Rotation
+	turned    []float64
+	turnedSeg window.Segment
+	kurtogram dsp.Kurtogram
+	scratch   moments
 }
 
 type channel struct {
@@ -30,6 +39,12 @@ type channel struct {
 	quantity sensors.Quantity
 	features []feature
 	needs    needs // of all features together
+	context  Context
+	speed    int // index of the channel that measures the shaft, or -1
+	ambient  int // of the one that measures the surroundings, or -1
+	envelope *envelope
+	shaftHz  float64 // in this window; 0 when the shaft stands still
+	peak     dsp.Peak
 }
 
 // New returns an Extractor for windows that have these channels, or everything that is
@@ -43,7 +58,7 @@ func New(channels []ChannelSpec) (*Extractor, error) {
 	seen := map[string]bool{}
 	for i, spec := range channels {
 		c := &e.channels[i]
-		c.name, c.quantity = spec.Channel, spec.Quantity
+		c.name, c.quantity, c.context = spec.Channel, spec.Quantity, spec.Context
 		add := func(err error) { errs = append(errs, fmt.Errorf("channel %q: %w", spec.Channel, err)) }
 		switch {
 		case spec.Channel == "":
@@ -55,6 +70,9 @@ func New(channels []ChannelSpec) (*Extractor, error) {
 		if spec.Quantity.BaseUnit() == "" {
 			add(fmt.Errorf("unknown quantity %q", spec.Quantity))
 			continue
+		}
+		for _, err := range spec.Context.problems() {
+			add(err)
 		}
 		if len(spec.Features) == 0 {
 			add(errors.New("no feature is named"))
@@ -69,12 +87,17 @@ func New(channels []ChannelSpec) (*Extractor, error) {
 			case seen[full]:
 				add(fmt.Errorf("feature %q is named twice", name))
 			}
+			if missing := c.context.lacks(f.needs); missing != "" {
+				add(fmt.Errorf("feature %q needs %s", name, missing))
+			}
 			seen[full] = true
 			c.features = append(c.features, f)
 			c.needs |= f.needs
 			e.names = append(e.names, full)
 		}
+		c.complete()
 	}
+	errs = append(errs, e.refer()...)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -109,7 +132,7 @@ func (e *Extractor) Extract(dst []float64, w *window.Window) ([]float64, error) 
 			return nil, &Error{Channel: c.name, Problem: "the window does not have it"}
 		}
 		var err error
-		if dst, err = e.channel(dst, c, s); err != nil {
+		if dst, err = e.channel(dst, c, s, w); err != nil {
 			return nil, err
 		}
 	}
@@ -129,7 +152,7 @@ func segment(w *window.Window, i int, name string) *window.Segment {
 	return nil
 }
 
-func (e *Extractor) channel(dst []float64, c *channel, s *window.Segment) ([]float64, error) {
+func (e *Extractor) channel(dst []float64, c *channel, s *window.Segment, w *window.Window) ([]float64, error) {
 	if err := check(s); err != nil {
 		return nil, &Error{Channel: c.name, Problem: err.Error()}
 	}
@@ -144,14 +167,24 @@ func (e *Extractor) channel(dst []float64, c *channel, s *window.Segment) ([]flo
 			e.spectrum.shape()
 		}
 	}
+	noTurning := e.turning(c, s, w)
 	for i := range c.features {
 		f := &c.features[i]
 		var x float64
-		err := noSpectrum
-		if f.needs&needSpectrum == 0 {
+		var err error
+		switch {
+		case f.needs&(needShaft|needKurtogram) != 0:
+			if err = noTurning; err == nil {
+				x, err = e.turningDomain(f, c, noSpectrum)
+			}
+		case f.needs&needAmbient != 0:
+			x, err = e.aboveAmbient(c, w)
+		case f.needs&needSpectrum != 0:
+			if err = noSpectrum; err == nil {
+				x, err = e.frequencyDomain(f, c)
+			}
+		default:
 			x, err = e.timeDomain(f, s)
-		} else if err == nil {
-			x, err = e.frequencyDomain(f, c.quantity)
 		}
 		if err == nil && !finite(x) {
 			err = errors.New("the result is not finite; the samples are too large")
@@ -227,7 +260,7 @@ func (e *Extractor) timeDomain(f *feature, s *window.Segment) (float64, error) {
 	return 0, fmt.Errorf("feature %d is not of the time domain", f.kind)
 }
 
-func (e *Extractor) frequencyDomain(f *feature, q sensors.Quantity) (float64, error) {
+func (e *Extractor) frequencyDomain(f *feature, c *channel) (float64, error) {
 	sp := &e.spectrum
 	switch f.kind {
 	case kindCentroid:
@@ -247,7 +280,14 @@ func (e *Extractor) frequencyDomain(f *feature, q sensors.Quantity) (float64, er
 		ms, err := sp.meanSquare(f.lo, f.hi)
 		return logRMS(ms), err
 	case kindVelocityRMS:
-		return sp.velocityRMS(f.lo, f.hi, q)
+		return sp.velocityRMS(f.lo, f.hi, c.quantity)
+	case kindZone:
+		mmPerS, err := sp.velocityRMS(f.lo, f.hi, c.quantity)
+		return float64(c.context.Zones.Of(mmPerS)), err
+	case kindLine:
+		return sp.amplitude(c.context.LineHz)
+	case kindLine2:
+		return sp.amplitude(2 * c.context.LineHz)
 	}
 	return 0, fmt.Errorf("feature %d is not of the spectrum", f.kind)
 }

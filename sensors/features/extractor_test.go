@@ -16,7 +16,7 @@ import (
 var all = append(append([]string{"slope", "slope_per_minute", "band_rms_10_1000", "velocity_rms_20_500"}, timeSet...), spectrumSet...)
 
 func TestExtract_Allocations(t *testing.T) {
-	e, err := New([]ChannelSpec{{"a", sensors.Acceleration, all}, {"b", sensors.Pressure, []string{"mean", "ripple", "centroid"}}})
+	e, err := New([]ChannelSpec{{Channel: "a", Quantity: sensors.Acceleration, Features: all}, {Channel: "b", Quantity: sensors.Pressure, Features: []string{"mean", "ripple", "centroid"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestExtract_Errors(t *testing.T) {
 		{"kurtosis", window.Regular("a", 3200, []float64{1e100, -1e100, 3}), "not finite", false},
 		{"rms", window.Regular("a", 3200, []float64{1e200, 3}), "too large", true},
 	} {
-		e, err := New([]ChannelSpec{{"a", sensors.Acceleration, []string{c.feature}}})
+		e, err := New([]ChannelSpec{{Channel: "a", Quantity: sensors.Acceleration, Features: []string{c.feature}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -193,7 +193,7 @@ func TestExtract_Errors(t *testing.T) {
 // What must hold for any signal: x·k scales sizes by k and leaves ratios alone; x+c
 // leaves everything but the mean and the like alone; no value is NaN.
 func TestExtract_ScaleAndShift(t *testing.T) {
-	e, err := New([]ChannelSpec{{"a", sensors.Acceleration, all}})
+	e, err := New([]ChannelSpec{{Channel: "a", Quantity: sensors.Acceleration, Features: all}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +258,7 @@ func FuzzExtract(f *testing.F) {
 			state = state*6364136223846793005 + 1442695040888963407
 			xs[i] = scale * (float64(state>>40)/(1<<24) - 0.5)
 		}
-		e, err := New([]ChannelSpec{{"a", sensors.Acceleration, all}})
+		e, err := New([]ChannelSpec{{Channel: "a", Quantity: sensors.Acceleration, Features: all}})
 		if err != nil {
 			t.Fatal(err)
 		}

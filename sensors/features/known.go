@@ -8,7 +8,7 @@ import (
 
 // Info describes one feature.
 type Info struct {
-	Name  string // as it is configured; <lo>, <hi> and <hz> stand for a frequency in Hz, such as 10 or 24.5
+	Name  string // as it is configured; <lo>, <hi> and <hz> stand for a frequency in Hz, such as 10 or 24.5, <order> for a multiple of the shaft's speed
 	About string // what it is, in one line
 }
 
@@ -40,17 +40,43 @@ const (
 	kindBandRMS
 	kindBandLog
 	kindVelocityRMS
+	kindZone
+	kindLine
+	kindLine2
+	kindOrder
+	kindGearMesh
+	kindVanePass
+	kindShaft
+	kindBPFO
+	kindBPFI
+	kindBSF
+	kindFTF
+	kindEnvelopeKurtosis
+	kindKurtogramMax
+	kindKurtogramHz
+	kindAboveAmbient
 )
 
 // needs says which shared intermediates a feature is made from.
-type needs uint8
+type needs uint16
 
 const (
-	needCentral  needs = 1 << iota // second to fourth central moments
-	needRoots                      // Σ√|x|
-	needTrend                      // least-squares slope
-	needSpectrum                   // power of each bin
-	needShape                      // centroid, spread and entropy of the spectrum
+	needCentral   needs = 1 << iota // second to fourth central moments
+	needRoots                       // Σ√|x|
+	needTrend                       // least-squares slope
+	needSpectrum                    // power of each bin
+	needShape                       // centroid, spread and entropy of the spectrum
+	needShaft                       // speed of the shaft
+	needOrders                      // amplitude by order
+	needEnvelope                    // lines of the envelope
+	needKurtogram                   // the most impulsive band
+	needLine                        // the mains' frequency
+	needGear                        // the number of teeth
+	needVanes                       // the number of vanes
+	needAmbient                     // another channel's mean
+
+	// needContext is what needs more of a ChannelSpec than the channel.
+	needContext = needShaft | needOrders | needEnvelope | needLine | needGear | needVanes | needAmbient
 )
 
 // definition is one feature, or a family whose members differ in frequencies.
@@ -73,6 +99,7 @@ var (
 const (
 	whyCelsius  = "the zero of °C is arbitrary"
 	whySigned   = "it divides by the mean, which has no meaning there"
+	whyAmbient  = "only temperatures have an ambient one"
 	whyVelocity = "only acceleration and velocity give a vibration velocity"
 )
 
@@ -122,6 +149,21 @@ var definitions = []definition{
 	fixed("band_rms_<lo>_<hi>", "rms between two frequencies, both included", kindBandRMS, needSpectrum).with(2),
 	fixed("velocity_rms", "vibration velocity from 10 to 1000 Hz (ISO 20816), rms, in mm/s", kindVelocityRMS, needSpectrum).onlyFor(vibration, whyVelocity),
 	fixed("velocity_rms_<lo>_<hi>", "vibration velocity between two frequencies, rms, in mm/s", kindVelocityRMS, needSpectrum).with(2).onlyFor(vibration, whyVelocity),
+	fixed("iso_zone", "zone of velocity_rms by the channel's zone table: 0 is A, 1 B, 2 C, 3 D", kindZone, needSpectrum).onlyFor(vibration, whyVelocity),
+	fixed("line_amp", "amplitude (peak) at the mains' frequency", kindLine, needSpectrum|needLine),
+	fixed("line2_amp", "amplitude (peak) at twice the mains' frequency", kindLine2, needSpectrum|needLine),
+	fixed("shaft_hz", "speed of the shaft, in Hz", kindShaft, needShaft),
+	fixed("order_amp_<order>", "amplitude (peak) at a multiple of the shaft's speed, such as 0.5 or 2", kindOrder, needShaft|needOrders).with(1),
+	fixed("gear_mesh_amp", "amplitude (peak) at the shaft's speed times the gear's teeth", kindGearMesh, needShaft|needOrders|needGear),
+	fixed("vane_pass_amp", "amplitude (peak) at the shaft's speed times the pump's or fan's vanes", kindVanePass, needShaft|needOrders|needVanes),
+	fixed("bpfo_snr", "lines of an outer race fault in the envelope, above their surroundings, in dB", kindBPFO, needShaft|needEnvelope).onlyFor(vibration, whyVelocity),
+	fixed("bpfi_snr", "lines of an inner race fault, with sidebands at the shaft's speed, in dB", kindBPFI, needShaft|needEnvelope).onlyFor(vibration, whyVelocity),
+	fixed("bsf_snr", "lines of a ball fault (twice the ball's spin), with sidebands at the cage's speed, in dB", kindBSF, needShaft|needEnvelope).onlyFor(vibration, whyVelocity),
+	fixed("ftf_snr", "lines at the cage's speed, in dB", kindFTF, needShaft|needEnvelope).onlyFor(vibration, whyVelocity),
+	fixed("envelope_kurtosis", "spectral kurtosis of the bands of the envelope, mean; 0 for normal noise, impacts raise it", kindEnvelopeKurtosis, needShaft|needEnvelope).onlyFor(vibration, whyVelocity),
+	fixed("kurtogram_max", "highest spectral kurtosis of any band", kindKurtogramMax, needKurtogram).onlyFor(vibration, whyVelocity),
+	fixed("kurtogram_hz", "middle of the band with the highest spectral kurtosis, in Hz", kindKurtogramHz, needKurtogram).onlyFor(vibration, whyVelocity),
+	fixed("above_ambient", "mean less the mean of the ambient channel, in °C", kindAboveAmbient, needAmbient).onlyFor(celsius, whyAmbient),
 }
 
 // Known lists every feature there is, in the order of the documentation.

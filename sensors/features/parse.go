@@ -17,7 +17,7 @@ type feature struct {
 	name   string // as configured
 	kind   kind
 	needs  needs
-	lo, hi float64 // Hz; amp_<hz> has it in lo
+	lo, hi float64 // Hz; amp_<hz> and order_amp_<order> have it in lo
 }
 
 // parse reads a feature's name for a channel of quantity q.
@@ -34,6 +34,9 @@ func parse(name string, q sensors.Quantity) (feature, error) {
 		switch {
 		case d.params == 1:
 			f.lo = params[0]
+			if f.lo <= 0 && d.kind == kindOrder {
+				return feature{}, fmt.Errorf("feature %q: the order must be more than 0", name)
+			}
 			if f.lo <= 0 {
 				return feature{}, fmt.Errorf("feature %q: the frequency must be more than 0 Hz", name)
 			}
@@ -42,7 +45,7 @@ func parse(name string, q sensors.Quantity) (feature, error) {
 			if f.lo >= f.hi {
 				return feature{}, fmt.Errorf("feature %q: the band must go from a lower to a higher frequency", name)
 			}
-		case d.kind == kindVelocityRMS:
+		case d.kind == kindVelocityRMS, d.kind == kindZone:
 			f.lo, f.hi = 10, 1000
 		}
 		return f, nil

@@ -10,8 +10,8 @@ import (
 
 func TestNew_Names(t *testing.T) {
 	e, err := New([]ChannelSpec{
-		{"vibration", sensors.Acceleration, []string{"velocity_rms", "band_10_1000", "amp_24.5"}},
-		{"oil", sensors.Temperature, []string{"mean"}},
+		{Channel: "vibration", Quantity: sensors.Acceleration, Features: []string{"velocity_rms", "band_10_1000", "amp_24.5"}},
+		{Channel: "oil", Quantity: sensors.Temperature, Features: []string{"mean"}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -24,11 +24,11 @@ func TestNew_Names(t *testing.T) {
 
 func TestNew_Problems(t *testing.T) {
 	_, err := New([]ChannelSpec{
-		{"v", sensors.Acceleration, []string{"kurtosi", "bnd_10_100", "band_100_10", "amp_0", "rms", "rms", "ripple", "band_10", "VELOCITY_RMS", "band_1e2_1e3"}},
-		{"t", sensors.Temperature, []string{"crest", "velocity_rms"}},
-		{"v", sensors.Acceleration, nil},
-		{"", sensors.Acceleration, []string{"mean"}},
-		{"x", "loudness", []string{"mean"}},
+		{Channel: "v", Quantity: sensors.Acceleration, Features: []string{"kurtosi", "bnd_10_100", "band_100_10", "amp_0", "rms", "rms", "ripple", "band_10", "VELOCITY_RMS", "band_1e2_1e3"}},
+		{Channel: "t", Quantity: sensors.Temperature, Features: []string{"crest", "velocity_rms"}},
+		{Channel: "v", Quantity: sensors.Acceleration, Features: nil},
+		{Channel: "", Quantity: sensors.Acceleration, Features: []string{"mean"}},
+		{Channel: "x", Quantity: "loudness", Features: []string{"mean"}},
 	})
 	if err == nil {
 		t.Fatal("no error")
@@ -64,12 +64,13 @@ func TestNew_Problems(t *testing.T) {
 
 // Every listed feature can be configured, for at least one quantity, and every default is listed.
 func TestKnown_EveryNameParses(t *testing.T) {
-	concrete := strings.NewReplacer("<lo>", "10", "<hi>", "1000.5", "<hz>", "24.5")
+	concrete := strings.NewReplacer("<lo>", "10", "<hi>", "1000.5", "<hz>", "24.5", "<order>", "0.5")
 	for _, info := range Known() {
 		_, a := parse(concrete.Replace(info.Name), sensors.Acceleration)
 		_, p := parse(concrete.Replace(info.Name), sensors.Pressure)
-		if a != nil && p != nil {
-			t.Errorf("%s: %v; %v", info.Name, a, p)
+		_, c := parse(concrete.Replace(info.Name), sensors.Temperature)
+		if a != nil && p != nil && c != nil {
+			t.Errorf("%s: %v; %v; %v", info.Name, a, p, c)
 		}
 		if info.About == "" || strings.Contains(info.About, "\n") {
 			t.Errorf("%s is described by %q", info.Name, info.About)

@@ -6,6 +6,7 @@ import (
 
 	"gonum.org/v1/gonum/dsp/fourier"
 
+	"github.com/millwright-iot/millwright/sensors/dsp"
 	"github.com/millwright-iot/millwright/sensors/window"
 )
 
@@ -68,29 +69,6 @@ func (ps *plans) get(n int) *plan {
 	return oldest
 }
 
-// goodLength returns the largest number up to n whose prime factors are 2, 3 and 5,
-// for which the transform is fast; between 1000 and 100000 that costs at most one
-// sample in 16, and on average one in 100.
-func goodLength(n int) int {
-	best := 0
-	for p5 := 1; p5 <= n; p5 *= 5 {
-		for p3 := p5; p3 <= n; p3 *= 3 {
-			p2 := p3
-			for p2 <= n/2 {
-				p2 *= 2
-			}
-			best = max(best, p2)
-			if p3 > n/3 {
-				break
-			}
-		}
-		if p5 > n/5 {
-			break
-		}
-	}
-	return best
-}
-
 // spectrum is the power of a segment by frequency.
 type spectrum struct {
 	rateHz float64
@@ -117,7 +95,7 @@ func (sp *spectrum) compute(s *window.Segment, peak float64, ps *plans) error {
 	if longest < shortest {
 		return fmt.Errorf("the longest stretch without a break has %d samples; a spectrum needs %d", longest, shortest)
 	}
-	sp.n = goodLength(longest)
+	sp.n = dsp.GoodLength(longest)
 	p := ps.get(sp.n)
 	if cap(sp.power) < len(p.coeff) {
 		sp.power = make([]float64, len(p.coeff))
