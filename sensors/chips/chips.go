@@ -27,6 +27,7 @@ const (
 	I2C     Bus = "i2c"
 	SPI     Bus = "spi"
 	OneWire Bus = "1wire"
+	IIO     Bus = "iio" // a chip that a driver of the Linux kernel reads
 )
 
 // Options says where a chip is and what a channel reads from it: the keys of a
@@ -38,9 +39,9 @@ const (
 // Axis, Measure, Input and scaling. A key that the chip does not use must be left
 // out: Check refuses it rather than ignore it.
 type Options struct {
-	Bus Bus `yaml:"bus" json:"bus"` // i2c, spi or 1wire
-	// Device names the bus, and on SPI and 1-Wire the chip on it: I2C1 (or
-	// /dev/i2c-1), SPI0.0 (or /dev/spidev0.0), 28-0316a2794bff.
+	Bus Bus `yaml:"bus" json:"bus"` // i2c, spi, 1wire or iio
+	// Device names the bus, and but for I²C the chip on it: I2C1 (or /dev/i2c-1),
+	// SPI0.0 (or /dev/spidev0.0), 28-0316a2794bff, iio:device0 (or the name it has).
 	Device string `yaml:"device" json:"device"`
 	// Address on I²C, such as 0x53. Default the chip's first (see Model.Addresses).
 	Address uint16 `yaml:"address" json:"address,omitempty"`
@@ -74,10 +75,28 @@ type Options struct {
 	At4mA  *float64 `yaml:"at_4ma" json:"at_4ma,omitempty"`
 	At20mA *float64 `yaml:"at_20ma" json:"at_20ma,omitempty"`
 
+	// Element of an IIO device, such as in_accel_z or in_temp; see iiosource.
+	Element string `yaml:"element" json:"element,omitempty"`
+	// Trigger of an IIO device with a buffer that needs one. Default: left as it is.
+	Trigger string `yaml:"trigger" json:"trigger,omitempty"`
+
 	// Unit is of At4mA and At20mA. Otherwise it may be left out, as chips have
 	// units of their own; if given it must be one of what is measured. It is set
 	// in code, from the channel's unit.
 	Unit sensors.Unit `yaml:"-" json:"-"`
+}
+
+// Channel is one channel of a machine and the chip it is read from.
+type Channel struct {
+	Machine string `yaml:"-" json:"machine"`
+	Channel string `yaml:"-" json:"channel"`
+	Options `yaml:",inline"`
+}
+
+// ID is a register by which a chip can be told, and what it holds.
+type ID struct {
+	Register byte
+	Want     []byte
 }
 
 // Model is what is known of a kind of chip without touching one.
@@ -85,6 +104,7 @@ type Model struct {
 	Name      string
 	Buses     []Bus
 	Addresses []uint16 // it can have on I²C, the default first
+	IDs       []ID     // all of them must hold; empty if the chip has none to tell it by
 	SPIMode   spi.Mode
 	SPIClock  physic.Frequency // default
 	SPIMax    physic.Frequency // fastest clock its datasheet allows
@@ -221,6 +241,8 @@ func (o Options) given() (keys []given) {
 	add(o.Input != "", "input", 0, false)
 	add(o.RangeV != 0, "range_v", o.RangeV, false)
 	add(o.ShuntOhm != 0, "shunt_ohm", o.ShuntOhm, false)
+	add(o.Element != "", "element", 0, false)
+	add(o.Trigger != "", "trigger", 0, false)
 	if o.At4mA != nil {
 		add(true, "at_4ma", *o.At4mA, true)
 	}

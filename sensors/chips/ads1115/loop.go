@@ -23,14 +23,14 @@ var fullScales = []float64{6.144, 4.096, 2.048, 1.024, 0.512, 0.256}
 
 // input is one channel: what to convert and what the code means.
 type input struct {
-	mux        byte // MUX[2:0]
-	gain       byte // PGA[2:0]
-	fullV      float64
-	shuntOhm   float64 // 0: the channel is a voltage
-	loop       bool
-	low, high  float64 // at 4 and 20 mA, in unit
-	unit       sensors.Unit
-	quantity   sensors.Quantity
+	mux       byte // MUX[2:0]
+	gain      byte // PGA[2:0]
+	fullV     float64
+	shuntOhm  float64 // 0: the channel is a voltage
+	loop      bool
+	low, high float64 // at 4 and 20 mA, in unit
+	unit      sensors.Unit
+	quantity  sensors.Quantity
 }
 
 // muxes are the inputs in the order of MUX[2:0] (config register, bits 14:12).

@@ -56,6 +56,7 @@ const maxI2CRateHz = 800
 func Model() *chips.Model {
 	return &chips.Model{
 		Name: "adxl345", Buses: []chips.Bus{chips.SPI, chips.I2C}, Addresses: []uint16{0x53, 0x1D},
+		IDs:     []chips.ID{{Register: regDevID, Want: []byte{devID}}},
 		SPIMode: spi.Mode3, SPIClock: 5 * physic.MegaHertz, SPIMax: 5 * physic.MegaHertz,
 		Uses: []string{"rate_hz", "range_g", "axis"}, Configure: configure,
 	}

@@ -55,6 +55,7 @@ const maxI2CRateHz = 1000
 func Model() *chips.Model {
 	return &chips.Model{
 		Name: "adxl355", Buses: []chips.Bus{chips.SPI, chips.I2C}, Addresses: []uint16{0x1D, 0x53},
+		IDs:     []chips.ID{{Register: regDevIDAD, Want: []byte{idAD, idMST, idPart}}},
 		SPIMode: spi.Mode0, SPIClock: 5 * physic.MegaHertz, SPIMax: 10 * physic.MegaHertz,
 		Uses: []string{"rate_hz", "range_g", "axis"}, Configure: configure,
 	}

@@ -58,6 +58,7 @@ func BME280() *chips.Model { return model("bme280", idBME280, outputs) }
 func model(name string, id byte, outputs []chips.Output) *chips.Model {
 	return &chips.Model{
 		Name: name, Buses: []chips.Bus{chips.I2C, chips.SPI}, Addresses: []uint16{0x76, 0x77},
+		IDs:     []chips.ID{{Register: regID, Want: []byte{id}}},
 		SPIMode: spi.Mode0, SPIClock: physic.MegaHertz, SPIMax: 10 * physic.MegaHertz,
 		Uses: []string{"measure", "every"},
 		Configure: func(options []chips.Options) (chips.Driver, error) {

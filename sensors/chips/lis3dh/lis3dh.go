@@ -57,6 +57,7 @@ const maxI2CRateHz = 1344
 func Model() *chips.Model {
 	return &chips.Model{
 		Name: "lis3dh", Buses: []chips.Bus{chips.SPI, chips.I2C}, Addresses: []uint16{0x18, 0x19},
+		IDs:     []chips.ID{{Register: regWhoAmI, Want: []byte{whoAmI}}},
 		SPIMode: spi.Mode3, SPIClock: 5 * physic.MegaHertz, SPIMax: 10 * physic.MegaHertz,
 		Uses: []string{"rate_hz", "range_g", "axis"}, Configure: configure,
 	}

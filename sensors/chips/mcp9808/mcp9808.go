@@ -28,6 +28,7 @@ func Model() *chips.Model {
 	return &chips.Model{
 		Name: "mcp9808", Buses: []chips.Bus{chips.I2C},
 		Addresses: []uint16{0x18, 0x19, 0x1A, 0x1B, 0x1C, 0x1D, 0x1E, 0x1F},
+		IDs:       []chips.ID{{Register: regManufacturer, Want: []byte{0x00, 0x54}}, {Register: regDevice, Want: []byte{0x04}}},
 		Uses:      []string{"measure", "every"},
 		Configure: func(options []chips.Options) (chips.Driver, error) {
 			_, plan, err := chips.ConfigureScalar(options, []chips.Output{{Name: "temperature", Quantity: sensors.Temperature}})
