@@ -217,7 +217,7 @@ func trainAside(ctx context.Context, f model.Family, global []fedavg.Vector, set
 		// Never unlocked: the thread, with its priority, ends with the goroutine.
 		runtime.LockOSThread()
 		lowerPriority()
-		t, err = f.Train(ctx, global, sets, seed)
+		t, err = f.Train(ctx, global, sets, model.TrainOptions{Seed: seed})
 	}()
 	<-done
 	return t, err

@@ -71,7 +71,7 @@ func newJob(c *Coordinator, spec job.Spec) (*jobState, error) {
 	if err != nil {
 		return nil, err
 	}
-	strategy, err := spec.Strategy()
+	strategy, err := spec.NewStrategy()
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ func (j *jobState) aggregate(ctx context.Context) (*fedavg.Global, error) {
 	if err != nil {
 		return nil, err
 	}
-	result, err := j.strategy.Aggregate(base.Vectors, &storedUpdates{ctx: ctx, j: j})
+	result, err := j.strategy.Aggregate(base.Vectors, nil, &storedUpdates{ctx: ctx, j: j})
 	var bad *fedavg.UpdateError
 	if errors.As(err, &bad) || errors.Is(err, fedavg.ErrNoUpdates) {
 		return nil, fmt.Errorf("%w: %w", errUnusable, err)

@@ -82,7 +82,7 @@ func BenchmarkWeightedMean(b *testing.B) {
 	mean, read := time.Duration(1<<62), time.Duration(1<<62)
 	for b.Loop() {
 		start := time.Now()
-		if _, err := (FedAvg{}).Aggregate(global, us); err != nil {
+		if _, err := (FedAvg{}).Aggregate(global, nil, us); err != nil {
 			b.Fatal(err)
 		}
 		mean = min(mean, time.Since(start))
@@ -143,7 +143,7 @@ func BenchmarkSum(b *testing.B) {
 	global := LayoutOf(us[0].Vectors).New()
 	b.SetBytes(8 * 100 * 100_000)
 	for b.Loop() {
-		if _, err := (Sum{}).Aggregate(global, us); err != nil {
+		if _, err := (Sum{}).Aggregate(global, nil, us); err != nil {
 			b.Fatal(err)
 		}
 	}

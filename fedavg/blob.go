@@ -25,7 +25,10 @@ type Global struct {
 	Weight       float64 // feature vectors learned from in that round; 0 for version 0
 	Participants int
 	Metrics      map[string]float64
-	Vectors      []Vector
+	// State is the SHA-256 of the blob that holds the strategy's state after that
+	// round (see EncodeState); empty if the strategy keeps none.
+	State   string
+	Vectors []Vector
 }
 
 // The kinds of blob, in the metadata under "kind". The number is the version of
@@ -33,6 +36,7 @@ type Global struct {
 const (
 	kindUpdate = "millwright.update.1"
 	kindGlobal = "millwright.global.1"
+	kindState  = "millwright.state.1"
 )
 
 // EncodeUpdate returns u as a safetensors file: one tensor per vector, in their
@@ -42,7 +46,7 @@ func EncodeUpdate(u *Update) ([]byte, error) {
 	if err := u.Verify(LayoutOf(u.Vectors)); err != nil {
 		return nil, fmt.Errorf("encode update: %w", err)
 	}
-	return encode("update", u.Vectors, u.Metrics, map[string]string{
+	fields := map[string]string{
 		"kind":    kindUpdate,
 		"job":     u.Job,
 		"round":   strconv.FormatUint(u.Round, 10),
@@ -50,7 +54,11 @@ func EncodeUpdate(u *Update) ([]byte, error) {
 		"agent":   u.Agent,
 		"base":    u.Base,
 		"weight":  strconv.FormatFloat(u.Weight, 'g', -1, 64),
-	})
+	}
+	if u.Steps != 0 {
+		fields["steps"] = strconv.FormatFloat(u.Steps, 'g', -1, 64)
+	}
+	return encode("update", u.Vectors, u.Metrics, fields)
 }
 
 // DecodeUpdate reads what EncodeUpdate wrote and verifies it against layout (see
@@ -65,6 +73,9 @@ func DecodeUpdate(data []byte, layout Layout) (*Update, error) {
 	u := &Update{
 		Job: m.text("job"), Round: m.uint("round", 64), Agent: m.text("agent"), Attempt: uint32(m.uint("attempt", 32)),
 		Base: m.text("base"), Weight: m.float("weight"), Metrics: m.metrics(), Vectors: vectors,
+	}
+	if _, ok := m.fields["steps"]; ok {
+		u.Steps = m.float("steps")
 	}
 	if m.err != nil {
 		return nil, fmt.Errorf("decode update: %w", m.err)
@@ -83,7 +94,7 @@ func EncodeGlobal(g *Global) ([]byte, error) {
 	if err := g.verify(LayoutOf(g.Vectors)); err != nil {
 		return nil, fmt.Errorf("encode global model: %w", err)
 	}
-	return encode("global model", g.Vectors, g.Metrics, map[string]string{
+	fields := map[string]string{
 		"kind":         kindGlobal,
 		"job":          g.Job,
 		"version":      strconv.FormatUint(g.Version, 10),
@@ -94,7 +105,11 @@ func EncodeGlobal(g *Global) ([]byte, error) {
 		"seed":         strconv.FormatUint(g.Seed, 10),
 		"weight":       strconv.FormatFloat(g.Weight, 'g', -1, 64),
 		"participants": strconv.Itoa(g.Participants),
-	})
+	}
+	if g.State != "" {
+		fields["state"] = g.State
+	}
+	return encode("global model", g.Vectors, g.Metrics, fields)
 }
 
 // DecodeGlobal reads what EncodeGlobal wrote and verifies that it fits layout,
@@ -107,7 +122,7 @@ func DecodeGlobal(data []byte, layout Layout) (*Global, error) {
 	g := &Global{
 		Job: m.text("job"), Version: m.uint("version", 64), SpecDigest: m.text("spec_digest"), Base: m.text("base"),
 		Round: m.uint("round", 64), Attempt: uint32(m.uint("attempt", 32)), Seed: m.uint("seed", 64), Weight: m.float("weight"),
-		Participants: int(m.uint("participants", 31)), Metrics: m.metrics(), Vectors: vectors,
+		Participants: int(m.uint("participants", 31)), Metrics: m.metrics(), State: m.fields["state"], Vectors: vectors,
 	}
 	if m.err != nil {
 		return nil, fmt.Errorf("decode global model: %w", m.err)

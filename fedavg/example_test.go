@@ -13,7 +13,7 @@ func Example() {
 		{Agent: "plant-a", Weight: 100, Vectors: []fedavg.Vector{{Name: "weights", F32: []float32{1, 0}}}, Metrics: map[string]float64{"loss": 0.5}},
 		{Agent: "plant-b", Weight: 200, Vectors: []fedavg.Vector{{Name: "weights", F32: []float32{4, -1.5}}}, Metrics: map[string]float64{"loss": 0.2}},
 	}
-	next, err := fedavg.FedAvg{}.Aggregate(global, updates)
+	next, err := fedavg.FedAvg{}.Aggregate(global, nil, updates)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -28,7 +28,7 @@ func TestFedAvg_SameOnEveryProcessor(t *testing.T) {
 	for range 13 {
 		us = append(us, &Update{Weight: float64(1+r.IntN(1000)) / 8, Vectors: vectors(), Metrics: map[string]float64{"loss": float64(number())}})
 	}
-	got, err := FedAvg{}.Aggregate(global, us)
+	got, err := FedAvg{}.Aggregate(global, nil, us)
 	if err != nil {
 		t.Fatal(err)
 	}

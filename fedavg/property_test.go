@@ -163,11 +163,11 @@ func TestFedAvg_ScaleOfWeights(t *testing.T) {
 			h.Weight /= 2
 			us, halves = append(us, u), append(halves, &h)
 		}
-		a, err := FedAvg{}.Aggregate(layout.New(), us)
+		a, err := FedAvg{}.Aggregate(layout.New(), nil, us)
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := FedAvg{}.Aggregate(layout.New(), halves)
+		b, err := FedAvg{}.Aggregate(layout.New(), nil, halves)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,8 +6,14 @@ import "fmt"
 // the memory's bandwidth on them, few enough to stay O(parameters).
 const batch = 8
 
+// UpdateLayout implements Strategy.
+func (FedAvg) UpdateLayout(params Layout) Layout { return params }
+
+// StateLayout implements Strategy.
+func (FedAvg) StateLayout(Layout) Layout { return nil }
+
 // Aggregate implements Strategy. All vectors must be Float32.
-func (FedAvg) Aggregate(global []Vector, updates Updates) (Result, error) {
+func (FedAvg) Aggregate(global, _ []Vector, updates Updates) (Result, error) {
 	if all, ok := updates.(Slice); ok {
 		return average(global, all)
 	}
@@ -52,8 +58,14 @@ func average(global []Vector, us []*Update) (Result, error) {
 	return t.result(dst), nil
 }
 
+// UpdateLayout implements Strategy.
+func (Sum) UpdateLayout(params Layout) Layout { return params }
+
+// StateLayout implements Strategy.
+func (Sum) StateLayout(Layout) Layout { return nil }
+
 // Aggregate implements Strategy. All vectors must be Float64.
-func (Sum) Aggregate(global []Vector, updates Updates) (Result, error) {
+func (Sum) Aggregate(global, _ []Vector, updates Updates) (Result, error) {
 	a, err := accumulate(global, updates, Float64, adds)
 	if err != nil {
 		return Result{}, err

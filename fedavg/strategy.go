@@ -39,16 +39,27 @@ type Result struct {
 	Weight       float64  // sum of the participants' weights
 	Participants int
 	Metrics      map[string]float64 // mean by weight over the participants that report each
+	// State is what the strategy must be given in the next round; nil if it keeps
+	// none. It shares no memory with the inputs.
+	State []Vector
 }
 
 // Strategy makes the next global parameters of the present ones and of one
 // round's updates. The same updates give the same result, bit for bit, in any
 // order. It modifies none of its inputs and is safe for concurrent use.
 type Strategy interface {
-	// Aggregate returns the next global parameters. Updates must fit the layout of
-	// global. One that does not, or that holds NaN or Inf, fails the whole call
-	// with an *UpdateError that names its agent; none at all is ErrNoUpdates.
-	Aggregate(global []Vector, updates Updates) (Result, error)
+	// UpdateLayout is the layout that updates to parameters of layout params have.
+	// It is params itself, except for strategies that agents tell more.
+	UpdateLayout(params Layout) Layout
+	// StateLayout is the layout of what the strategy keeps from one round to the
+	// next for parameters of layout params: momentum, for example. Nil if nothing.
+	StateLayout(params Layout) Layout
+	// Aggregate returns the next global parameters and the next state. Updates
+	// must fit UpdateLayout of global's layout. One that does not, or that holds
+	// NaN or Inf, fails the whole call with an *UpdateError that names its agent;
+	// none at all is ErrNoUpdates. state is Result.State of the round before, nil in the
+	// first one; a strategy without state ignores it.
+	Aggregate(global, state []Vector, updates Updates) (Result, error)
 }
 
 // UpdateError says whose update could not be counted.

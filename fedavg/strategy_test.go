@@ -32,7 +32,7 @@ func TestFedAvg_WeightedMean(t *testing.T) {
 	us := []*Update{scalar("a", 1, 1), scalar("b", 2, 3)}
 	us[0].Metrics = map[string]float64{"loss": 3}
 	for _, updates := range []Updates{Slice(us), stream{us: us}} {
-		got, err := FedAvg{}.Aggregate(global, updates)
+		got, err := FedAvg{}.Aggregate(global, nil, updates)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,11 +55,11 @@ func TestFedAvg_MemoryAndStreamAgree(t *testing.T) {
 		u.Metrics = map[string]float64{"loss": u.Weight / 3}
 	}
 	global := us[3].Vectors
-	a, err := FedAvg{}.Aggregate(global, Slice(us))
+	a, err := FedAvg{}.Aggregate(global, nil, Slice(us))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := FedAvg{}.Aggregate(global, stream{us: us})
+	b, err := FedAvg{}.Aggregate(global, nil, stream{us: us})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestFedAvg_MemoryAndStreamAgree(t *testing.T) {
 	us[5].Vectors[1].F32[parallelLen] = float32(math.Inf(1))
 	var named *UpdateError
 	for _, updates := range []Updates{Slice(us), stream{us: us}} {
-		if _, err := (FedAvg{}).Aggregate(LayoutOf(global).New(), updates); !errors.As(err, &named) || named.Err.(*ValueError).Index != parallelLen {
+		if _, err := (FedAvg{}).Aggregate(LayoutOf(global).New(), nil, updates); !errors.As(err, &named) || named.Err.(*ValueError).Index != parallelLen {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -77,14 +77,14 @@ func TestFedAvg_MemoryAndStreamAgree(t *testing.T) {
 
 // The deltas move the parameters from where they are: 10 + 7/3.
 func TestFedAvg_StartsAtGlobal(t *testing.T) {
-	got, err := FedAvg{}.Aggregate([]Vector{{Name: "w", F32: []float32{10}}}, Slice{scalar("a", 1, 1), scalar("b", 2, 3)})
+	got, err := FedAvg{}.Aggregate([]Vector{{Name: "w", F32: []float32{10}}}, nil, Slice{scalar("a", 1, 1), scalar("b", 2, 3)})
 	if err != nil || got.Vectors[0].F32[0] != float32(37.0/3) {
 		t.Errorf("got %v, %v", got.Vectors, err)
 	}
 }
 
 func TestFedAvg_ZeroWeight(t *testing.T) {
-	_, err := FedAvg{}.Aggregate([]Vector{{Name: "w", F32: []float32{0}}}, Slice{scalar("a", 1, 1), scalar("idle", 0, 3)})
+	_, err := FedAvg{}.Aggregate([]Vector{{Name: "w", F32: []float32{0}}}, nil, Slice{scalar("a", 1, 1), scalar("idle", 0, 3)})
 	var named *UpdateError
 	var value *ValueError
 	if !errors.As(err, &named) || named.Agent != "idle" || !errors.As(err, &value) || value.Vector != "weight" {
@@ -94,7 +94,7 @@ func TestFedAvg_ZeroWeight(t *testing.T) {
 
 // A weight below the resolution of the sum must not become a division by zero.
 func TestFedAvg_VanishingWeight(t *testing.T) {
-	if got, err := (FedAvg{}).Aggregate([]Vector{{Name: "w", F32: []float32{0}}}, Slice{scalar("a", 1e-300, 1)}); err == nil {
+	if got, err := (FedAvg{}).Aggregate([]Vector{{Name: "w", F32: []float32{0}}}, nil, Slice{scalar("a", 1e-300, 1)}); err == nil {
 		t.Errorf("got %v", got.Vectors)
 	}
 }
@@ -110,7 +110,7 @@ func TestSum_ReplacesGlobal(t *testing.T) {
 		want[1] -= x / 4
 	}
 	for _, updates := range []Updates{Slice(us), stream{us: us}} {
-		got, err := Sum{}.Aggregate(global, updates)
+		got, err := Sum{}.Aggregate(global, nil, updates)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,28 +128,28 @@ func TestStrategies_Refuse(t *testing.T) {
 		global, wrong []Vector
 	}{"FedAvg": {FedAvg{}, f32, f64}, "Sum": {Sum{}, f64, f32}} {
 		good := &Update{Agent: "good", Weight: 1, Vectors: s.global}
-		if _, err := s.strategy.Aggregate(s.wrong, Slice{{Weight: 1, Vectors: s.wrong}}); err == nil {
+		if _, err := s.strategy.Aggregate(s.wrong, nil, Slice{{Weight: 1, Vectors: s.wrong}}); err == nil {
 			t.Errorf("%s: accepts the wrong element type", name)
 		}
 		for _, none := range []Updates{Slice{}, stream{}} {
-			if _, err := s.strategy.Aggregate(s.global, none); !errors.Is(err, ErrNoUpdates) {
+			if _, err := s.strategy.Aggregate(s.global, nil, none); !errors.Is(err, ErrNoUpdates) {
 				t.Errorf("%s: no updates: %v", name, err)
 			}
 		}
 		both := []Vector{{Name: "w", F32: []float32{0}, F64: []float64{0}}}
-		if _, err := s.strategy.Aggregate(both, Slice{{Weight: 1, Vectors: both}}); err == nil {
+		if _, err := s.strategy.Aggregate(both, nil, Slice{{Weight: 1, Vectors: both}}); err == nil {
 			t.Errorf("%s: accepts both element types at once", name)
 		}
-		if _, err := s.strategy.Aggregate(nil, Slice{good}); err == nil {
+		if _, err := s.strategy.Aggregate(nil, nil, Slice{good}); err == nil {
 			t.Errorf("%s: accepts no parameters", name)
 		}
-		if _, err := s.strategy.Aggregate(s.global, stream{us: []*Update{good}, err: broken}); !errors.Is(err, broken) {
+		if _, err := s.strategy.Aggregate(s.global, nil, stream{us: []*Update{good}, err: broken}); !errors.Is(err, broken) {
 			t.Errorf("%s: source fails: %v", name, err)
 		}
 		var named *UpdateError
 		bad := &Update{Agent: "bad", Weight: math.NaN(), Vectors: s.global}
 		for _, updates := range []Updates{Slice{good, bad}, stream{us: []*Update{good, bad}}} {
-			if _, err := s.strategy.Aggregate(s.global, updates); !errors.As(err, &named) || named.Agent != "bad" {
+			if _, err := s.strategy.Aggregate(s.global, nil, updates); !errors.As(err, &named) || named.Agent != "bad" {
 				t.Errorf("%s: got %v", name, err)
 			}
 		}

@@ -177,10 +177,16 @@ type Update struct {
 	Vectors []Vector
 	// Metrics describe the training, e.g. "loss". Finite. Averaged by Weight.
 	Metrics map[string]float64
+	// Steps is how many local steps of gradient descent made Vectors, where the
+	// strategy needs it (FedNova); 0 if not told. With a proximal term it is the effective number.
+	Steps float64
+	// Staleness is how many versions were committed since the one the training
+	// started from. The coordinator sets it; it is not on the wire.
+	Staleness int
 }
 
 // Verify reports why u must not be counted: it does not fit layout (*ShapeError),
-// its weight is not a positive finite number, or a value is NaN or infinite
+// its weight is not a positive finite number, its steps are negative, or a value is NaN or infinite
 // (*ValueError).
 func (u *Update) Verify(layout Layout) error {
 	if err := u.verifyScalars(layout); err != nil {
@@ -196,6 +202,9 @@ func (u *Update) verifyScalars(layout Layout) error {
 	}
 	if !(u.Weight > 0) || math.IsInf(u.Weight, 0) {
 		return &ValueError{Vector: "weight", Value: u.Weight}
+	}
+	if !(u.Steps >= 0) || math.IsInf(u.Steps, 0) {
+		return &ValueError{Vector: "steps", Value: u.Steps}
 	}
 	return checkFinite(u.Metrics, nil)
 }

@@ -155,7 +155,7 @@ func oneRound(ctx context.Context, family model.Family, spec job.Spec, global []
 	}
 	var updates fedavg.Slice
 	for i, sets := range participants {
-		trained, err := family.Train(ctx, global, sets, spec.Seed+round)
+		trained, err := family.Train(ctx, global, sets, spec.TrainOptions(spec.Seed+round))
 		if err != nil {
 			return nil, err
 		}
@@ -164,7 +164,7 @@ func oneRound(ctx context.Context, family model.Family, spec job.Spec, global []
 			Weight: trained.Weight, Vectors: trained.Vectors, Metrics: trained.Metrics,
 		})
 	}
-	result, err := strategy.Aggregate(global, updates)
+	result, err := strategy.Aggregate(global, nil, updates)
 	if err != nil {
 		return nil, err
 	}

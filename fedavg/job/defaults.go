@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/millwright-iot/millwright/fedavg"
@@ -25,7 +26,11 @@ func (s Spec) WithDefaults() Spec {
 	setDefault(&s.Rounds.Every, time.Hour)
 	setDefault(&s.Rounds.MinParticipants, 1)
 	setDefault(&s.Rounds.Deadline, 10*time.Minute)
+	setDefault(&s.Rounds.Late, LateDrop)
 	setDefault(&s.Seed, 1)
+	s.Strategy = s.Strategy.withDefaults(s.Model.Kind)
+	s.Quarantine = s.Quarantine.withDefaults()
+	s.Compression = append([]string(nil), s.Compression...)
 
 	channels := make([]ChannelFeatures, len(s.Features.Channels))
 	for i, c := range s.Features.Channels {
@@ -66,14 +71,24 @@ func (s Spec) Family() (model.Family, error) {
 	return model.NewFamily(spec, s.Features.Len())
 }
 
-// Strategy returns how the updates of one round of s become the next global
-// model.
-func (s Spec) Strategy() (fedavg.Strategy, error) {
+// NewStrategy returns how the updates of one round of s become the next global
+// model. s needs no defaults filled in; it must be valid.
+func (s Spec) NewStrategy() (fedavg.Strategy, error) {
+	s = s.WithDefaults()
 	f, err := s.Family()
 	if err != nil {
 		return nil, err
 	}
-	return f.Learning().Strategy()
+	if p := s.Strategy.problem(f.Learning()); p != nil {
+		return nil, fmt.Errorf("choose strategy: %w", p)
+	}
+	return s.Strategy.strategy()
+}
+
+// TrainOptions returns how agents train for s in a round with this seed. What an
+// agent keeps or receives beside (see model.TrainOptions) is for it to add.
+func (s Spec) TrainOptions(seed uint64) model.TrainOptions {
+	return s.WithDefaults().Strategy.trainOptions(seed)
 }
 
 // Len is the number of features, the length of Names.

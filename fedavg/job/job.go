@@ -3,13 +3,15 @@
 package job
 
 import (
+	"math"
 	"time"
 
 	"github.com/millwright-iot/millwright/fedavg/model"
 )
 
 // Spec is one job. It is written in the coordinator's configuration, travels to
-// agents as JSON and is identified by its Digest.
+// agents as JSON and is identified by its Digest. JSON leaves some defaults out:
+// call WithDefaults on what was read from it.
 type Spec struct {
 	Name string `yaml:"name" json:"name"` // unique; letters, digits, '-', '_'
 	// Class is the machine class whose machines take part.
@@ -22,6 +24,14 @@ type Spec struct {
 	Model    model.Spec  `yaml:"model" json:"model"`
 	Alarm    AlarmSpec   `yaml:"alarm" json:"alarm"`
 	Rounds   RoundPolicy `yaml:"rounds" json:"rounds"`
+	// Strategy says how updates become the next global model. Default: fedavg for
+	// models that learn by gradient, sum for statistics.
+	Strategy StrategySpec `yaml:"strategy" json:"strategy,omitzero"`
+	// Compression lists methods of package compress in order of preference; an
+	// agent uses the first it supports. Default none: updates travel as they are.
+	Compression []string `yaml:"compression" json:"compression,omitempty"`
+	// Quarantine sets aside gateways whose updates do not look right.
+	Quarantine QuarantineSpec `yaml:"quarantine" json:"quarantine,omitzero"`
 	// Seed makes initialisation and training repeatable. Default 1.
 	Seed uint64 `yaml:"seed" json:"seed"`
 }
@@ -88,4 +98,43 @@ type RoundPolicy struct {
 	Deadline time.Duration `yaml:"deadline" json:"deadline_ns"`
 	// Count ends the job after so many committed rounds; 0 never does.
 	Count int `yaml:"count" json:"count"`
+	// Participants is how many of the ready agents a round samples; 0 takes all.
+	Participants int `yaml:"participants" json:"participants,omitempty"`
+	// Fraction samples that share of the ready agents instead, rounded up; 0 < Fraction ≤ 1, 0 takes all.
+	Fraction float64 `yaml:"fraction" json:"fraction,omitempty"`
+	// OverSelect ≥ 1 asks so many times more agents than are sampled, and the
+	// round closes when as many as were sampled have delivered. 0 means 1.
+	OverSelect float64 `yaml:"over_select" json:"over_select,omitempty"`
+	// Late says what becomes of an update that arrives after its round closed:
+	// LateDrop (default) or LateNext.
+	Late Late `yaml:"late" json:"late,omitzero"`
+}
+
+// Late says what becomes of an update that arrives after its round closed.
+type Late string
+
+// The ways with late updates.
+const (
+	LateDrop Late = "drop"
+	// LateNext counts a late update of a model that learns by gradient in the next
+	// round, its weight times fedavg.StalenessWeight.
+	LateNext Late = "next"
+)
+
+// IsZero says whether l is the default, which JSON leaves out: digests of jobs
+// from before there was a choice stay what they are.
+func (l Late) IsZero() bool { return l == "" || l == LateDrop }
+
+// Sample returns how many of so many ready agents a round needs, and how many
+// it asks, want ≤ ask ≤ ready.
+func (r RoundPolicy) Sample(ready int) (want, ask int) {
+	want = ready
+	if r.Participants > 0 {
+		want = min(want, r.Participants)
+	}
+	if r.Fraction > 0 {
+		want = min(want, int(math.Ceil(r.Fraction*float64(ready)-1e-9)))
+	}
+	want = min(max(want, r.MinParticipants), ready)
+	return want, int(min(float64(ready), math.Ceil(max(1, r.OverSelect)*float64(want)-1e-9)))
 }

@@ -77,8 +77,9 @@ func TestSpec_Defaults(t *testing.T) {
 		}},
 		Model:  model.Spec{Kind: model.KindGaussian, Gaussian: &model.GaussianSpec{Shrinkage: 0.1, MaxWander: 5, PriorRows: 200}},
 		Alarm:  AlarmSpec{Baseline: 300, Threshold: 1.5, OnDelay: 3, Clear: 0.3},
-		Rounds: RoundPolicy{Every: time.Hour, MinParticipants: 1, Deadline: 10 * time.Minute},
-		Seed:   1,
+		Rounds: RoundPolicy{Every: time.Hour, MinParticipants: 1, Deadline: 10 * time.Minute, Late: LateDrop},
+		Seed:   1, Strategy: StrategySpec{Name: NameSum},
+		Quarantine: QuarantineSpec{MaxNorm: 10, MinCosine: -0.5, ReleaseAfter: 5},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -122,7 +123,7 @@ func TestSpec_JSONRoundTrip(t *testing.T) {
 		if err := json.Unmarshal(data, &got); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(s, got); diff != "" {
+		if diff := cmp.Diff(s, got.WithDefaults()); diff != "" { // JSON leaves some defaults out
 			t.Error(diff)
 		}
 		if got.Digest() != s.Digest() {
@@ -293,7 +294,7 @@ func TestSpec_FamilyAndStrategy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := s.Strategy()
+		got, err := s.NewStrategy()
 		if err != nil || got != want {
 			t.Errorf("strategy %T, %v; want %T", got, err, want)
 		}
@@ -304,7 +305,7 @@ func TestSpec_FamilyAndStrategy(t *testing.T) {
 	if _, err := (Spec{}).Family(); err == nil {
 		t.Error("an empty spec has a family")
 	}
-	if _, err := (Spec{}).Strategy(); err == nil {
+	if _, err := (Spec{}).NewStrategy(); err == nil {
 		t.Error("an empty spec has a strategy")
 	}
 }

@@ -40,6 +40,9 @@ func (s Spec) Validate() []Problem {
 	}
 	s.Alarm.validate(&ps)
 	s.Rounds.validate(&ps)
+	s.validateStrategy(&ps)
+	s.validateCompression(&ps)
+	s.Quarantine.validate(&ps)
 	return ps
 }
 
@@ -129,5 +132,19 @@ func (r RoundPolicy) validate(ps *problems) {
 	}
 	if r.Count < 0 {
 		ps.add("rounds.count", "is %d; it must be 0 (no end) or a number of rounds", r.Count)
+	}
+	if r.Participants < 0 || r.Participants > 0 && r.Participants < r.MinParticipants {
+		ps.add("rounds.participants", "is %d; it must be 0 (all) or at least min_participants, %d", r.Participants, r.MinParticipants)
+	}
+	if !(r.Fraction >= 0 && r.Fraction <= 1) {
+		ps.add("rounds.fraction", "is %v; it must be above 0 and at most 1, or left out", r.Fraction)
+	} else if r.Fraction > 0 && r.Participants > 0 {
+		ps.add("rounds.fraction", "is given beside participants; keep one of them")
+	}
+	if r.OverSelect != 0 && !(r.OverSelect >= 1 && r.OverSelect <= 10) {
+		ps.add("rounds.over_select", "is %v; it must be 1 to 10", r.OverSelect)
+	}
+	if r.Late != LateDrop && r.Late != LateNext {
+		ps.add("rounds.late", "is %q; it must be %q or %q", r.Late, LateDrop, LateNext)
 	}
 }

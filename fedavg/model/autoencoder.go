@@ -24,8 +24,8 @@ type autoencoderFamily struct {
 const maxParameters = 1 << 22
 
 // roundsVector is the last vector of the parameters: in how many rounds they have
-// been trained. Every participant adds 1, so their mean does too. It tells
-// trained parameters from initial ones, which look much the same.
+// been trained. Every participant adds 1, so their mean does too, and any other strategy
+// makes it positive. It tells trained parameters from initial ones, which look much the same.
 const roundsVector = "rounds"
 
 func newAutoencoder(spec AutoencoderSpec, features int) (*autoencoderFamily, error) {
@@ -71,13 +71,13 @@ func (f *autoencoderFamily) Init(seed uint64) []fedavg.Vector {
 	return vs
 }
 
-// Train runs Epochs passes of Adam over the rows of all sets together, in an
+// Train runs Epochs passes of Adam, or of plain gradient descent, over the rows of all sets together, in an
 // order drawn from seed, starting at the global parameters, and returns the
 // difference it made. Its loss is the mean squared error of a row's features,
 // plus μ/2·|w−x|² if Proximal is set (FedProx, arXiv 1812.06127, equation 2).
 // Metric "loss" is the mean loss per row under the global parameters received,
 // "loss_local" under those trained here, both without the proximal term.
-func (f *autoencoderFamily) Train(ctx context.Context, global []fedavg.Vector, sets []Set, seed uint64) (Trained, error) {
+func (f *autoencoderFamily) Train(ctx context.Context, global []fedavg.Vector, sets []Set, options TrainOptions) (Trained, error) {
 	if err := checkSets(sets, f.features); err != nil {
 		return Trained{}, fmt.Errorf("train autoencoder: %w", err)
 	}
@@ -89,7 +89,11 @@ func (f *autoencoderFamily) Train(ctx context.Context, global []fedavg.Vector, s
 	for _, set := range sets {
 		rows = append(rows, set.Rows...)
 	}
-	t := newTrainer(net, f.spec, seed)
+	control, err := newControl(options, f.layout)
+	if err != nil {
+		return Trained{}, fmt.Errorf("train autoencoder: %w", err)
+	}
+	t := newTrainer(net, f.spec, options, control)
 	before, err := t.meanLoss(ctx, rows)
 	if err != nil {
 		return Trained{}, err
@@ -115,10 +119,15 @@ func (f *autoencoderFamily) Train(ctx context.Context, global []fedavg.Vector, s
 			at++
 		}
 	}
-	return Trained{
-		Vectors: deltas, Weight: float64(len(rows)),
+	trained := Trained{
+		Vectors: deltas, Weight: float64(len(rows)), Steps: t.effectiveSteps(),
 		Metrics: map[string]float64{"loss": finite(before), "loss_local": finite(after)},
-	}, nil
+	}
+	if control != nil {
+		own, change := control.next(t.start, net.params, t.steps, f.spec.LearningRate)
+		trained.OwnControl, trained.Vectors = own, append(trained.Vectors, change...)
+	}
+	return trained, nil
 }
 
 // Load implements Family.
@@ -127,7 +136,7 @@ func (f *autoencoderFamily) Load(params []fedavg.Vector) (Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load autoencoder: %w", err)
 	}
-	if params[len(params)-1].F32[0] < 0.5 {
+	if !(params[len(params)-1].F32[0] > 0) {
 		return nil, ErrUntrained
 	}
 	return &autoencoder{net: net}, nil

@@ -95,7 +95,7 @@ func TestAutoencoder_LearnsOverRounds(t *testing.T) {
 	for round := range uint64(15) {
 		var updates fedavg.Slice
 		for g := range uint64(3) {
-			got, err := f.Train(t.Context(), params, []Set{{Rows: flat(100, p, g)}, {Rows: flat(60, p, 10+g)}}, round)
+			got, err := f.Train(t.Context(), params, []Set{{Rows: flat(100, p, g)}, {Rows: flat(60, p, 10+g)}}, TrainOptions{Seed: round})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -104,7 +104,7 @@ func TestAutoencoder_LearnsOverRounds(t *testing.T) {
 			}
 			updates = append(updates, &fedavg.Update{Weight: got.Weight, Vectors: got.Vectors, Metrics: got.Metrics})
 		}
-		result, err := strategy.Aggregate(params, updates)
+		result, err := strategy.Aggregate(params, nil, updates)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,7 +138,7 @@ func TestAutoencoder_SameSeedSameUpdate(t *testing.T) {
 	global := f.Init(3)
 	kept := f.Init(3)
 	encode := func(seed uint64) []byte {
-		got, err := f.Train(t.Context(), global, sets, seed)
+		got, err := f.Train(t.Context(), global, sets, TrainOptions{Seed: seed})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,12 +192,12 @@ func TestAutoencoder_BadParameters(t *testing.T) {
 	if _, err := f.Load(params); !errors.As(err, &value) || value.Index != 2 {
 		t.Errorf("nan: %v", err)
 	}
-	if _, err := f.Train(t.Context(), params[1:], []Set{{Rows: sixRows}}, 1); err == nil {
+	if _, err := f.Train(t.Context(), params[1:], []Set{{Rows: sixRows}}, TrainOptions{Seed: 1}); err == nil {
 		t.Error("accepts parameters of another layout")
 	}
 	// A learning rate that throws the parameters out of float32 is said, not sent.
 	wild := family(t, Spec{Kind: KindAutoencoder, Autoencoder: &AutoencoderSpec{LearningRate: 1e39}}, 3)
-	if _, err := wild.Train(t.Context(), wild.Init(1), []Set{{Rows: sixRows}}, 1); err == nil {
+	if _, err := wild.Train(t.Context(), wild.Init(1), []Set{{Rows: sixRows}}, TrainOptions{Seed: 1}); err == nil {
 		t.Error("sends parameters beyond float32")
 	}
 }

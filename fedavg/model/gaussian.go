@@ -51,7 +51,10 @@ func (f *gaussianFamily) Init(uint64) []fedavg.Vector { return f.layout.New() }
 // Train returns the sums over all rows of sets. Metric "loss" is the mean
 // negative log-likelihood per feature, in nats, of the rows under the global
 // parameters received, or under the standard normal if these are untrained.
-func (f *gaussianFamily) Train(ctx context.Context, global []fedavg.Vector, sets []Set, _ uint64) (Trained, error) {
+func (f *gaussianFamily) Train(ctx context.Context, global []fedavg.Vector, sets []Set, options TrainOptions) (Trained, error) {
+	if err := options.plain(); err != nil {
+		return Trained{}, fmt.Errorf("train gaussian: %w", err)
+	}
 	if err := checkSets(sets, f.features); err != nil {
 		return Trained{}, fmt.Errorf("train gaussian: %w", err)
 	}

@@ -21,7 +21,7 @@ func family(t testing.TB, spec Spec, features int) Family {
 
 func train(t testing.TB, f Family, sets ...Set) Trained {
 	t.Helper()
-	got, err := f.Train(context.Background(), f.Init(1), sets, 1)
+	got, err := f.Train(context.Background(), f.Init(1), sets, TrainOptions{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestGaussian_AgainstNumpy(t *testing.T) {
 	for i, want := range []float64{0.0008996248700284812, 4.1048437200530605, 18.63100507277485} {
 		wantNear(t, "contribution", m.Contributions(nil, z)[i], want, 1e-9)
 	}
-	second, err := f.Train(t.Context(), first.Vectors, []Set{{Machine: "m", Rows: sixRows}}, 1)
+	second, err := f.Train(t.Context(), first.Vectors, []Set{{Machine: "m", Rows: sixRows}}, TrainOptions{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestGaussian_FederatedIsCentralised(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := strategy.Aggregate(f.Init(1), updates)
+	result, err := strategy.Aggregate(f.Init(1), nil, updates)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +269,7 @@ func TestGaussian_ImpossibleParameters(t *testing.T) {
 		if m, err := f.Load(params); err == nil {
 			t.Errorf("%s: loads, and scores %v", name, m.Score([]float64{1, 2, 3}))
 		}
-		if _, err := f.Train(t.Context(), params, []Set{{Rows: sixRows}}, 1); err == nil {
+		if _, err := f.Train(t.Context(), params, []Set{{Rows: sixRows}}, TrainOptions{Seed: 1}); err == nil {
 			t.Errorf("%s: trains", name)
 		}
 	}
@@ -285,13 +285,13 @@ func TestFamilies_RefuseRows(t *testing.T) {
 			"nan":       {{Machine: "m", Rows: [][]float64{{1, 2, math.NaN()}}}},
 			"raw rows":  {{Machine: "m", Rows: [][]float64{{1, 2, 1e7}}}},
 		} {
-			if _, err := f.Train(t.Context(), f.Init(1), sets, 1); err == nil {
+			if _, err := f.Train(t.Context(), f.Init(1), sets, TrainOptions{Seed: 1}); err == nil {
 				t.Errorf("%s: accepts %s", kind, name)
 			}
 		}
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := f.Train(ended, f.Init(1), []Set{{Rows: sixRows}}, 1); !errors.Is(err, context.Canceled) {
+		if _, err := f.Train(ended, f.Init(1), []Set{{Rows: sixRows}}, TrainOptions{Seed: 1}); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: after cancel: %v", kind, err)
 		}
 	}
@@ -307,7 +307,7 @@ func TestModels_ScoreWithoutAllocating(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		result, err := strategy.Aggregate(params, fedavg.Slice{{Weight: 1, Vectors: trained.Vectors}})
+		result, err := strategy.Aggregate(params, nil, fedavg.Slice{{Weight: 1, Vectors: trained.Vectors}})
 		if err != nil {
 			t.Fatal(err)
 		}

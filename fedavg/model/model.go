@@ -36,7 +36,7 @@ type Family interface {
 	// Train learns from sets, one per local machine, rows of standardised
 	// feature vectors, starting at the global parameters. It does not keep or
 	// modify either. It returns ctx's error as soon as ctx ends.
-	Train(ctx context.Context, global []fedavg.Vector, sets []Set, seed uint64) (Trained, error)
+	Train(ctx context.Context, global []fedavg.Vector, sets []Set, options TrainOptions) (Trained, error)
 	// Load makes a Model of the parameters; parameters that have learned
 	// nothing yet are ErrUntrained.
 	Load(params []fedavg.Vector) (Model, error)
@@ -50,9 +50,15 @@ type Set struct {
 
 // Trained is the result of local training.
 type Trained struct {
-	Vectors []fedavg.Vector    // in ParamLayout: deltas or sums
+	Vectors []fedavg.Vector    // in ParamLayout: deltas or sums; with a ServerControl, in fedavg.Scaffold's UpdateLayout
 	Weight  float64            // number of rows learned from
 	Metrics map[string]float64 // at least "loss": mean loss per row under the global parameters received
+	// Steps is for fedavg.Update.Steps: how many steps of plain gradient descent
+	// were made, the effective number if there is a proximal term; 0 otherwise.
+	Steps float64
+	// OwnControl is the agent's next control variate, to be kept once the update
+	// is counted; nil without a ServerControl.
+	OwnControl []fedavg.Vector
 }
 
 // Model scores standardised feature vectors. It holds scratch space: one

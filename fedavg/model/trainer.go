@@ -26,16 +26,38 @@ type trainer struct {
 	m, v       []float64 // Adam's moments
 	pow1, pow2 float64   // β₁ᵗ, β₂ᵗ
 	order      []int
+
+	plain   bool     // gradient descent instead of Adam
+	control *control // of SCAFFOLD, or nil
+	steps   float64  // made so far
 }
 
-func newTrainer(net *network, spec AutoencoderSpec, seed uint64) *trainer {
+func newTrainer(net *network, spec AutoencoderSpec, options TrainOptions, control *control) *trainer {
 	n := len(net.params)
 	t := &trainer{
-		net: net, spec: spec, rand: rand.New(rand.NewPCG(seed, 0x74726169)),
+		net: net, spec: spec, rand: rand.New(rand.NewPCG(options.Seed, 0x74726169)),
 		start: append([]float64(nil), net.params...),
 		grad:  make([]float64, n), m: make([]float64, n), v: make([]float64, n), pow1: 1, pow2: 1,
+		plain: options.PlainSGD, control: control,
+	}
+	if options.Proximal > 0 {
+		t.spec.Proximal = options.Proximal
 	}
 	return t
+}
+
+// effectiveSteps is the a of FedNova for gradient descent: the number of steps,
+// or, since a proximal term fades what a step did, Σ (1−ημ)ᵗ over them (Wang et al. 2020,
+// arXiv 2007.07481, section 4.1). It is 0 for Adam.
+func (t *trainer) effectiveSteps() float64 {
+	if !t.plain {
+		return 0
+	}
+	fade := float64(t.spec.LearningRate * t.spec.Proximal)
+	if fade == 0 {
+		return t.steps
+	}
+	return (1 - math.Pow(1-fade, t.steps)) / fade
 }
 
 // epoch passes once over rows in a random order.
@@ -75,6 +97,11 @@ func (t *trainer) step(n int) {
 	if norm = math.Sqrt(norm); norm > clipNorm {
 		scale = clipNorm / norm
 	}
+	t.steps++
+	if t.plain {
+		t.descend(scale)
+		return
+	}
 	t.pow1 *= adamBeta1
 	t.pow2 *= adamBeta2
 	for i, g := range t.grad {
@@ -83,6 +110,18 @@ func (t *trainer) step(n int) {
 		t.v[i] = float64(adamBeta2*t.v[i]) + float64((1-adamBeta2)*float64(g*g))
 		m, v := t.m[i]/(1-t.pow1), t.v[i]/(1-t.pow2)
 		t.net.params[i] -= float64(t.spec.LearningRate * m / (math.Sqrt(v) + adamEpsilon))
+	}
+}
+
+// descend makes one step along the gradient, corrected by the control variates:
+// y ← y − η(g − c_k + c) (SCAFFOLD, algorithm 1).
+func (t *trainer) descend(scale float64) {
+	for i, g := range t.grad {
+		g *= scale
+		if c := t.control; c != nil {
+			g += c.server[i] - c.own[i]
+		}
+		t.net.params[i] -= float64(t.spec.LearningRate * g)
 	}
 }
 

@@ -30,7 +30,7 @@ func (d *Detector) complete(ctx context.Context) error {
 	for i := range d.invStd {
 		d.invStd[i] = 1 / b.Std(i)
 	}
-	trained, err := d.own.Train(ctx, d.own.Init(d.spec.Seed), []model.Set{{Rows: d.BaselineZ()}}, d.spec.Seed)
+	trained, err := d.own.Train(ctx, d.own.Init(d.spec.Seed), []model.Set{{Rows: d.BaselineZ()}}, model.TrainOptions{Seed: d.spec.Seed})
 	if err != nil {
 		d.baseline = nil
 		return fmt.Errorf("fit local model: %w", err)

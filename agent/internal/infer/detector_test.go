@@ -159,7 +159,7 @@ func others(t testing.TB, spec job.Spec, seed uint64) []fedavg.Vector {
 		}
 	}
 	global := f.Init(1)
-	trained, err := f.Train(context.Background(), global, []model.Set{{Machine: "m", Rows: rows}}, 1)
+	trained, err := f.Train(context.Background(), global, []model.Set{{Machine: "m", Rows: rows}}, model.TrainOptions{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -319,7 +319,7 @@ func TestMachine_InstallWhileScoring(t *testing.T) {
 		t.Fatal(err)
 	}
 	set, _, _ := r.m.Training(spec.Digest())
-	trained, err := f.Train(context.Background(), f.Init(1), []model.Set{set}, 1)
+	trained, err := f.Train(context.Background(), f.Init(1), []model.Set{set}, model.TrainOptions{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
