@@ -87,7 +87,8 @@ func (f *front) add(b sensors.Block) { _ = f.windower.Add(b, f.emit) } // emit r
 // restart begins windows anew; samples that wait are dropped for reason.
 func (f *front) restart(machine, reason string) {
 	f.before = f.counts()
-	f.before.Dropped[reason] += f.before.Stored
+	// Not what counts as stored: a failure may have come between two of its counts.
+	f.before.Dropped[reason] += f.before.Received - f.before.Used - f.before.total()
 	f.before.Stored = 0
 	f.windower, _ = window.New(machine, f.spec) // the spec was good before
 }

@@ -97,8 +97,10 @@ func (m *Machine) Name() string { return m.cfg.Name }
 // Class returns the machine's class.
 func (m *Machine) Class() string { return m.cfg.Class }
 
-// Offer hands a block over and never waits. It reports whether there was room; what
-// there was no room for is counted.
+// Offer hands a block over. While the queue is full it waits, at most about a second
+// between two times that the machine takes what waits: one that makes progress loses
+// nothing, and one that is stuck does not hold up the others. It reports whether there
+// was room; what there was no room for is counted.
 func (m *Machine) Offer(b sensors.Block) bool { return m.queue.put(b) }
 
 // Run processes blocks until ctx ends, and then what is queued.
@@ -128,19 +130,25 @@ func (m *Machine) batch(blocks []sensors.Block) {
 func (m *Machine) process(b sensors.Block) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	defer m.queue.done(len(b.Samples)) // with mu held, so that counts always add up
+	given := 0
 	defer func() {
 		p := recover()
 		if p == nil {
 			return
 		}
 		m.panics++
-		for _, f := range m.fronts {
+		for i, f := range m.fronts {
+			if i > given {
+				f.before.Received += int64(len(b.Samples)) // the restart drops them
+			}
 			f.restart(m.cfg.Name, "internal_error")
 		}
 		m.log.Error("machine failed on a block and begins a new window; please report this",
 			"channel", b.Channel, "samples", len(b.Samples), "panic", p, "stack", string(debug.Stack()))
 	}()
-	for _, f := range m.fronts {
+	for i, f := range m.fronts {
+		given = i
 		f.add(b)
 	}
 	if m.next != nil && m.next.detector.State() == infer.Running {

@@ -126,13 +126,10 @@ func (m *Machine) counts() Counts {
 	c.Received = received
 	c.Dropped["queue_full"] += dropped
 	c.Stored += waiting
-	// What the goroutine has taken and not yet given to the front.
-	if under := c.Received - c.Used - c.Stored - c.total(); under > 0 {
-		c.Stored += under
-	}
 	return c
 }
 
+// total returns the samples dropped for any reason.
 func (c *Counts) total() int64 {
 	n := int64(0)
 	for _, d := range c.Dropped {
@@ -142,7 +139,8 @@ func (c *Counts) total() int64 {
 }
 
 // Beat grows with every block processed, and Idle says that none waits: a machine
-// with waiting blocks whose Beat stands still is stuck.
+// with blocks that wait, or one it does not get done with, whose Beat stands still is
+// stuck.
 func (m *Machine) Beat() (beat int64, idle bool) {
 	_, _, waiting := m.queue.counts()
 	return m.beat.Load(), waiting == 0
