@@ -30,9 +30,9 @@ const (
 	// damaged ball and those with a damaged race show, learned from recordings of the
 	// Case Western Reserve Bearing Data Center; leaving out any of their fault sizes
 	// gives 13.8 to 14.2 dB.
-	RaceDB = 14
+	RaceDB = 14.0
 	// ballNoiseDB is what three lines a harmonic show in noise, at most.
-	ballNoiseDB = 12
+	ballNoiseDB = 12.0
 )
 
 // Accuse says which part is damaged, of a bearing that is known to be: something else

@@ -42,10 +42,10 @@ type EnvelopeConfig struct {
 // A frame x loses its mean and is transformed; the bins of a band, divided as Whitening
 // says, are taken as a spectrum of their own with no negative frequencies and
 // transformed back, which gives the analytic signal a(t) of the band, shifted down and
-// decimated; |a|² less its mean, times a periodic Hann window, is transformed again
+// decimated to its own rate; |a|² less its mean, times a periodic Hann window, is transformed again
 // (R. B. Randall and J. Antoni, Mechanical Systems and Signal Processing 25 (2011)
 // 485–520, section 6). The band's bins are padded with zeros so that nothing folds into
-// frequencies up to TopHz.
+// frequencies up to TopHz and 20 bins beyond.
 //
 // The zero value is ready for Prepare. It reuses its buffers: one goroutine at a time.
 type Envelope struct {
@@ -83,7 +83,7 @@ func (e *Envelope) Prepare(cfg EnvelopeConfig) error {
 	if !(top >= 1 && top < float64(n)/2) {
 		return fmt.Errorf("prepare envelope: a top of %g Hz lies outside 0 to %g Hz", cfg.TopHz, cfg.RateHz/2)
 	}
-	e.cfg, e.top = cfg, int(top)+2 // two more: a line is sought beside its frequency
+	e.cfg, e.top = cfg, int(top)+floorBins+1 // for the surroundings of a line at the top
 	if e.fft.Len() != n || e.seq == nil {
 		e.fft.Reset(n)
 	}
@@ -247,12 +247,12 @@ func (e *Envelope) BinHz() float64 { return e.cfg.RateHz / float64(e.cfg.Samples
 
 // Spectrum returns the sum over the frames of the power spectrum of band i's squared
 // envelope, relative to the squared mean of each: bin k belongs to k·BinHz, from 0 to
-// TopHz. It is e's and changes with the next Add.
+// 20 bins beyond TopHz. It is e's and changes with the next Add.
 func (e *Envelope) Spectrum(i int) []float64 { return e.bands[i].power }
 
 // Kurtosis returns the spectral kurtosis of band i, mean over the frames:
 // ⟨|a|⁴⟩/⟨|a|²⟩² − 2, which is 0 for normal noise, −1 for a lone tone, and large when
-// the band holds impacts (J. Antoni, The spectral kurtosis, Mechanical Systems and
+// the band holds impacts; from the decimated samples (J. Antoni, The spectral kurtosis, Mechanical Systems and
 // Signal Processing 20 (2006) 282–307). Without frames it is 0.
 func (e *Envelope) Kurtosis(i int) float64 {
 	if e.frames == 0 {

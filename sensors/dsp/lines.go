@@ -37,7 +37,7 @@ func (f Family) TopHz() float64 {
 // no fault depends on the number of lines: in noise about 5 dB without sidebands and 9 dB
 // with them. An empty spectrum has an SNR of 0.
 //
-// spectrum must reach f.TopHz. The scratch space of 41 numbers is on the stack.
+// spectrum must reach 20 bins beyond f.TopHz, as that of an Envelope does.
 func SNR(spectrum []float64, binHz float64, f Family) (dB, slip float64) {
 	var floors [Harmonics][3]float64
 	offsets := [3]float64{0, -f.SidebandHz, f.SidebandHz}
