@@ -9,6 +9,7 @@ package onewiresource
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"periph.io/x/conn/v3/onewire"
 
@@ -42,7 +43,7 @@ func New(channels []chips.Channel, opts Options, log *slog.Logger) (*bussource.S
 		if err == nil && byte(a) != ds18b20.FamilyCode {
 			err = fmt.Errorf("device: %s has family code %02x; a ds18b20 has %02x", device, byte(a), ds18b20.FamilyCode)
 		}
-		return device, err
+		return strings.ToLower(device), err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("configure 1-Wire: %w", err)
