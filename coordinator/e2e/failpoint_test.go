@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millwright-iot/millwright/coordinator/internal/fleet"
 	"github.com/millwright-iot/millwright/fedavg"
 	"github.com/millwright-iot/millwright/fedavg/failpoint"
 	"github.com/millwright-iot/millwright/fedavg/job"
@@ -156,6 +157,14 @@ func (w *world) same(want, got map[string][]byte) {
 	}
 }
 
+func versions(s fleet.Snapshot) map[string]uint64 {
+	v := map[string]uint64{}
+	for _, j := range s.Jobs {
+		v[j.Name] = j.Version
+	}
+	return v
+}
+
 var deliveredLine = regexp.MustCompile(`msg="update delivered" job=(\S+) round=(\d+) attempt=(\d+) `)
 
 // verify checks that every update an agent holds for acknowledged stands in the
@@ -189,10 +198,7 @@ func (w *world) verify() {
 			w.t.Errorf("the update %s was counted %d times", update, n)
 		}
 	}
-	newest := map[string]uint64{}
-	for _, j := range s.Jobs {
-		newest[j.Name] = j.Version
-	}
+	newest := versions(s)
 	for _, g := range w.gateways {
 		for _, m := range deliveredLine.FindAllStringSubmatch(g.log.String(), -1) {
 			var round uint64

@@ -8,13 +8,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -100,9 +98,7 @@ func newHeadquarters(t *testing.T, dir string, jobs []job.Spec) *headquarters {
 	t.Helper()
 	h := &headquarters{t: t, dir: filepath.Join(dir, "hq"), jobs: jobs, relay: newRelay(t), log: &logBook{}}
 	t.Cleanup(func() {
-		if h.process != nil {
-			h.kill()
-		}
+		h.kill()
 		if t.Failed() {
 			t.Logf("log of the coordinator ends with\n%s", h.log.tail())
 		}
@@ -175,6 +171,9 @@ func (h *headquarters) stop() {
 // kill ends the process as a power cut would.
 func (h *headquarters) kill() {
 	h.t.Helper()
+	if h.process == nil {
+		return
+	}
 	if err := h.process.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		h.t.Fatal(err)
 	}
@@ -230,103 +229,4 @@ func (h *headquarters) model(job string, version uint64) []byte {
 		h.t.Fatalf("model %s version %d: %s, %v", job, version, resp.Status, err)
 	}
 	return data
-}
-
-// relay forwards connections to a coordinator whose address may change, and can
-// hold back what a client sends.
-type relay struct {
-	t    *testing.T
-	l    net.Listener
-	work sync.WaitGroup
-
-	mu     sync.Mutex
-	target string
-	gate   chan struct{} // closed while bytes towards the coordinator may pass
-	open   map[net.Conn]struct{}
-}
-
-func newRelay(t *testing.T) *relay {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &relay{t: t, l: l, gate: make(chan struct{}), open: map[net.Conn]struct{}{}}
-	close(r.gate)
-	r.work.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			r.work.Go(func() { r.forward(c) })
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		r.release()
-		r.mu.Lock()
-		for c := range r.open {
-			c.Close()
-		}
-		r.mu.Unlock()
-		r.work.Wait()
-	})
-	return r
-}
-
-func (r *relay) address() string { return r.l.Addr().String() }
-
-func (r *relay) to(target string) { r.mu.Lock(); r.target = target; r.mu.Unlock() }
-
-// hold lets nothing more pass towards the coordinator until release.
-func (r *relay) hold() { r.mu.Lock(); r.gate = make(chan struct{}); r.mu.Unlock() }
-
-func (r *relay) release() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	select {
-	case <-r.gate:
-	default:
-		close(r.gate)
-	}
-}
-
-func (r *relay) passage() <-chan struct{} { r.mu.Lock(); defer r.mu.Unlock(); return r.gate }
-
-func (r *relay) forward(client net.Conn) {
-	defer client.Close()
-	r.mu.Lock()
-	target := r.target
-	r.mu.Unlock()
-	server, err := net.Dial("tcp", target)
-	if err != nil {
-		return // the coordinator is away; the agent will come again
-	}
-	defer server.Close()
-	r.mu.Lock()
-	r.open[client], r.open[server] = struct{}{}, struct{}{}
-	r.mu.Unlock()
-	defer func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		delete(r.open, client)
-		delete(r.open, server)
-	}()
-	r.work.Go(func() {
-		defer client.Close()
-		defer server.Close()
-		buf := make([]byte, 32<<10)
-		for {
-			n, err := client.Read(buf)
-			if err != nil {
-				return
-			}
-			<-r.passage()
-			if _, err := server.Write(buf[:n]); err != nil {
-				return
-			}
-		}
-	})
-	_, _ = io.Copy(client, server) // ends with either connection
 }
