@@ -40,10 +40,12 @@ type stream struct {
 	pending [][]float64 // of each channel, not yet in a block
 	clipped []bool
 	start   time.Duration // of pending's first sample
-	chained bool          // start follows from the block before
-	last    moment        // of the newest batch
-	zero    time.Time     // the wall clock's name for mono zero, as passed on
-	doubts  sensors.Quality
+	// anchored says that start is known: from a batch read in time, or from the
+	// block before.
+	anchored bool
+	last     moment    // of the newest batch
+	zero     time.Time // the wall clock's name for mono zero, as passed on
+	doubts   sensors.Quality
 }
 
 func newStream(nominalHz float64, block time.Duration, channels int) *stream {
@@ -67,7 +69,7 @@ func (s *stream) restart() (v verdict, unsettled int) {
 		unsettled = s.discard()
 	}
 	s.meter.restart()
-	s.chained = false
+	s.anchored = false
 	s.doubts |= sensors.QualityGap
 	return v, unsettled
 }
@@ -86,18 +88,22 @@ func (s *stream) add(at moment, b *chips.Batch) (v verdict) {
 	if n == 0 {
 		return v
 	}
-	s.meter.add(at.mono, n)
-	s.last = at
-	if len(s.pending[0]) == 0 && !s.chained {
-		s.start = at.mono - s.seconds(float64(n)-0.5)
-		s.chained = true
+	// When a FIFO overran, reading was late by some unknown time: count from the
+	// next batch on.
+	if !b.Overrun {
+		s.meter.add(at.mono, n)
 	}
+	s.last = at
 	for i := range s.pending {
 		s.pending[i] = append(s.pending[i], b.Values[i]...)
 		s.clipped[i] = s.clipped[i] || b.Clipped[i]
 	}
+	if !s.anchored {
+		s.start = at.mono - s.seconds(float64(len(s.pending[0]))-0.5)
+		s.anchored = !b.Overrun
+	}
 	hz, off, ok := s.meter.rate()
-	if !ok && s.rateHz == 0 || s.seconds(float64(len(s.pending[0]))) < s.block {
+	if !s.anchored || !ok && (s.rateHz == 0 || s.refused) || s.seconds(float64(len(s.pending[0]))) < s.block {
 		return v
 	}
 	if ok {
@@ -106,7 +112,8 @@ func (s *stream) add(at moment, b *chips.Batch) (v verdict) {
 	}
 	if s.refused {
 		v.refused = s.discard()
-		s.chained = false
+		s.anchored = false
+		s.meter.restart() // a mended rate must not be held down by its past
 		s.doubts |= sensors.QualityGap
 		return v
 	}
@@ -161,7 +168,7 @@ func (s *stream) flush() (v verdict) {
 	end := s.start + s.seconds(float64(n))
 	slip := s.last.mono + s.seconds(0.5) - end
 	if slip > max(maxSlip, s.seconds(4)) || -slip > max(maxSlip, s.seconds(4)) {
-		s.chained = false
+		s.anchored = false
 		s.doubts |= sensors.QualityGap
 		return v
 	}
