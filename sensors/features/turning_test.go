@@ -326,3 +326,67 @@ func TestZones_Boundaries(t *testing.T) {
 		}
 	}
 }
+
+// A rate that jumps inside a window breaks the signal: the longest stretch counts.
+func TestExtract_RateJumps(t *testing.T) {
+	const rateHz, shaftHz = 12000, 29.95
+	context := context25()
+	context.ShaftHz = shaftHz
+	xs := struck(25000, rateHz, shaftHz, 108, 0)
+	want := with(t, context, window.Regular("c", rateHz, xs), struckNames...)
+	jumping := window.Segment{Channel: "c", Samples: append(signal(3000, 6000), xs...), Pieces: []window.Piece{
+		{RateHz: 6000, N: 3000}, {OffsetS: 0.5, RateHz: rateHz, N: len(xs)}}}
+	for i, got := range with(t, context, jumping, struckNames...) {
+		if got != want[i] {
+			t.Errorf("%s = %g, want %g", struckNames[i], got, want[i])
+		}
+	}
+}
+
+// Whatever the samples, rates and speeds, the answer is finite numbers or an *Error.
+func FuzzExtractTurning(f *testing.F) {
+	f.Add(int64(1), 4000, 3200.0, 1.0, 25.0, 3.0, uint8(0))
+	f.Add(int64(2), 3000, 1e-3, 1e100, 1e-4, 1e5, uint8(1))
+	f.Add(int64(3), 2000, 1e9, 1e-160, 1e7, 0.0, uint8(2))
+	f.Add(int64(4), 8, 25600.0, 0.0, 0.0, 0.0, uint8(3))
+	f.Fuzz(func(t *testing.T, seed int64, n int, rate, scale, speed, step float64, kind uint8) {
+		if n < 1 || n > 5000 {
+			return
+		}
+		xs, shaft := make([]float64, n), make([]float64, n/3+1)
+		state := uint64(seed)
+		for i := range xs {
+			state = state*6364136223846793005 + 1442695040888963407
+			xs[i] = scale * (float64(state>>40)/(1<<24) - 0.5)
+		}
+		for i := range shaft {
+			shaft[i] = speed + step*xs[i]
+		}
+		context := context25()
+		context.ShaftHz, context.SpeedChannel = 0, "shaft"
+		spec := vibrationSet()
+		spec.Context = context
+		quantity := []sensors.Quantity{sensors.RotationSpeed, sensors.Angle, sensors.Voltage, sensors.Dimensionless}[kind%4]
+		// The set of the time domain would fail first on most of these.
+		spec.Features = []string{"shaft_hz", "order_amp_1", "order_amp_0.5", "bpfo_snr", "bpfi_snr", "bsf_snr", "ftf_snr", "envelope_kurtosis", "kurtogram_max", "kurtogram_hz"}
+		for i := range spec.Features {
+			one := spec
+			one.Features = spec.Features[i : i+1]
+			e, err := New([]ChannelSpec{one, {Channel: "shaft", Quantity: quantity, Features: []string{"min"}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := e.Extract(nil, &window.Window{Segments: []window.Segment{
+				window.Regular("vibration", rate, xs), window.Regular("shaft", rate/3, shaft)}})
+			var typed *Error
+			if err != nil && !errors.As(err, &typed) {
+				t.Fatalf("error %v is not an *Error", err)
+			}
+			for _, x := range got {
+				if !finite(x) {
+					t.Fatalf("%s is %g", one.Features[0], x)
+				}
+			}
+		}
+	})
+}
