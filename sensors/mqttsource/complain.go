@@ -47,14 +47,14 @@ func (c *complaints) due(key string) (quiet int64, due bool) {
 }
 
 // dropped complains about a message or a channel of it.
-func (c *complaints) dropped(reason Reason, topic string, channel *Channel, err error) {
+func (c *complaints) dropped(reason Reason, topic string, f *feed, err error) {
 	quiet, due := c.due("drop " + string(reason))
 	if !due {
 		return
 	}
 	attrs := []any{"reason", string(reason), "topic", topic}
-	if channel != nil {
-		attrs = append(attrs, "machine", channel.Machine, "channel", channel.Channel)
+	if f != nil {
+		attrs = append(attrs, "machine", f.machine, "channel", f.channel)
 	}
 	if err != nil {
 		attrs = append(attrs, "cause", err.Error())
@@ -63,9 +63,9 @@ func (c *complaints) dropped(reason Reason, topic string, channel *Channel, err 
 }
 
 // badTime complains about a time that was replaced; the samples are kept.
-func (c *complaints) badTime(kind, topic string, channel *Channel, err error) {
+func (c *complaints) badTime(kind, topic string, f *feed, err error) {
 	if quiet, due := c.due("time " + kind); due {
-		c.log.Warn("payload time replaced by arrival time", "topic", topic, "machine", channel.Machine,
-			"channel", channel.Channel, "cause", err.Error(), "more_since_last_line", quiet)
+		c.log.Warn("payload time replaced by arrival time", "topic", topic, "machine", f.machine,
+			"channel", f.channel, "cause", err.Error(), "more_since_last_line", quiet)
 	}
 }

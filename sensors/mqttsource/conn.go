@@ -8,10 +8,11 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// conn stands between the MQTT client and the socket, for four reasons.
+// conn stands between the MQTT client and the socket, for five reasons.
 //
 // The client allocates whatever length a packet announces, up to 256 MB, before
 // it looks at it. conn reads the headers along and skips a PUBLISH whose
@@ -27,13 +28,23 @@ import (
 //
 // The client hands a message to a handler that must not wait. conn waits in the
 // handler's stead, before it reads the message from the socket: a queue that is
-// full for a moment makes the broker keep messages, not us lose them.
+// full for a moment makes the broker keep messages, not us lose them. Brokers
+// that limit what is unacknowledged never let it come to that; messages of QoS 0
+// and large bursts do.
+//
+// The client's own Ack waits for its writer, which a lost connection may have
+// ended. Here an acknowledgement never waits, and one on a connection that is
+// over is forgotten: the broker sends the message again.
 type conn struct {
 	net.Conn
 	connOptions
 
 	in      *bufio.Reader
 	pending int // bytes of the current packet still to hand on
+
+	// resumed says that the broker kept our session, so that nothing sent at QoS 1
+	// was missed.
+	resumed atomic.Bool
 
 	mu      sync.Mutex
 	out     []byte
@@ -46,10 +57,11 @@ type conn struct {
 type connOptions struct {
 	maxPayload int
 	timeout    time.Duration // of a write
+	number     uint64        // of the connection, from 1
 	tooLarge   func(topic string, payloadBytes int)
-	// await returns when there is room for a message of so many bytes, when closed
-	// is, or when it has waited for long enough.
-	await func(bytes int, closed <-chan struct{})
+	// await returns when there is room for a message, when closed is, or when it
+	// has waited for long enough.
+	await func(closed <-chan struct{})
 }
 
 // newConn wraps c and starts the goroutine that writes; it ends with Close.
@@ -86,8 +98,8 @@ func (c *conn) nextPacket() error {
 			return err
 		}
 		first, _ := c.in.Peek(1)
-		if first[0]>>4 == publish && remaining <= c.maxPayload {
-			c.await(remaining, c.closing)
+		if first[0]>>4 == publish {
+			c.await(c.closing)
 		}
 		if remaining <= c.maxPayload {
 			c.pending = header + remaining
@@ -107,7 +119,6 @@ func (c *conn) nextPacket() error {
 			envelope += 2
 		}
 		if remaining-envelope <= c.maxPayload {
-			c.await(remaining, c.closing)
 			c.pending = header + remaining
 			return nil
 		}
@@ -148,10 +159,15 @@ func (c *conn) skip(header, envelope, remaining, topicLen int, qos byte) error {
 	}
 	c.tooLarge(string(head[header+2:header+2+topicLen]), remaining-envelope)
 	if qos == 1 {
-		_, err := c.Write([]byte{0x40, 2, head[len(head)-2], head[len(head)-1]}) // PUBACK
-		return err
+		c.ack(binary.BigEndian.Uint16(head[len(head)-2:]))
 	}
 	return nil
+}
+
+// ack acknowledges the QoS 1 message with a packet identifier (PUBACK, 3.4). It
+// never waits and may be called at any time, also when the connection is over.
+func (c *conn) ack(id uint16) {
+	_, _ = c.Write([]byte{0x40, 2, byte(id >> 8), byte(id)})
 }
 
 // Write queues p for the writing goroutine; it reports an earlier write's error.

@@ -57,9 +57,9 @@ func (s *Source) session(ctx context.Context) error {
 		if err != nil {
 			return nil, err
 		}
-		s.inbox.forgetPromises()
+		s.dialled++
 		c = newConn(raw, connOptions{
-			maxPayload: s.opts.MaxPayloadBytes, timeout: s.opts.WriteTimeout, tooLarge: s.skipped, await: s.inbox.await,
+			maxPayload: s.opts.MaxPayloadBytes, timeout: s.opts.WriteTimeout, number: s.dialled, tooLarge: s.skipped, await: s.inbox.await,
 		})
 		hurry = context.AfterFunc(ctx, func() { _ = raw.SetReadDeadline(time.Now()) })
 		return c, nil
@@ -80,7 +80,8 @@ func (s *Source) session(ctx context.Context) error {
 	o.SetOrderMatters(true) // the handler never waits (conn does), so order costs nothing
 	o.SetStore(noStore{})
 	o.SetCustomOpenConnectionFn(dial)
-	o.SetDefaultPublishHandler(s.arrived)
+	o.SetAutoAckDisabled(true) // Run acknowledges, when the blocks are emitted
+	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { s.arrived(c, m) })
 	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) {
 		select {
 		case lost <- err:
@@ -101,6 +102,7 @@ func (s *Source) session(ctx context.Context) error {
 		client.Disconnect(250)
 		_ = c.Close()
 	}()
+	c.resumed.Store(token.SessionPresent() && s.subscribed)
 	// A broker that kept our session kept the subscriptions too; subscribing
 	// again would only bring every retained message once more.
 	if !token.SessionPresent() || !s.subscribed {

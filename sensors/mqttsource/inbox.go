@@ -18,12 +18,18 @@ type item struct {
 	gap       bool // messages of this topic were dropped just before
 	retained  bool
 	duplicate bool
+	conn      *conn
+	id        uint16 // packet identifier; 0 at QoS 0, which is not acknowledged
 }
 
 // outcome is what became of a message.
 type outcome struct {
 	emitted        bool
-	reason         Reason // of the first channel that got nothing
+	noted          bool
+	timed          bool          // a payload time was read
+	delay          time.Duration // of the arrival, after that time
+	held           int64         // samples more that wait for the rest of a burst
+	reason         Reason        // of the first channel that got nothing
 	samplesEmitted int64
 	lost           []loss // empty for a good message
 }
@@ -59,11 +65,7 @@ type inbox struct {
 	queued int64 // put and not yet settled, so also those taken
 	waits  bool  // await is waiting
 	stuck  bool  // await waited in vain, and nothing was settled since
-	// promised are the sizes of messages that were read from the socket and will
-	// soon be put, in this order.
-	promised      []int64
-	promisedBytes int64
-	stats         Stats
+	stats  Stats
 }
 
 func newInbox(maxMessages int, maxBytes int64, maxWait time.Duration) *inbox {
@@ -86,18 +88,16 @@ func (b *inbox) setOpen(open bool) {
 	b.waits = false
 }
 
-// await returns when a message of so many bytes fits, and keeps the room for it,
-// when closed is, or after maxWait; then put drops it, and until something is
-// settled await does not wait again.
-func (b *inbox) await(bytes int, closed <-chan struct{}) {
-	size := int64(bytes) + itemOverhead
-	defer b.promise(size)
-	if !b.mustWait(size) {
+// await returns when the queue has room, when closed is, or after maxWait; then
+// put drops, and until something is settled await does not wait again. The client
+// reads a few messages ahead of its handler, so the bounds may be exceeded by these.
+func (b *inbox) await(closed <-chan struct{}) {
+	if !b.mustWait() {
 		return
 	}
 	timer := time.NewTimer(b.maxWait)
 	defer timer.Stop()
-	for b.mustWait(size) {
+	for b.mustWait() {
 		select {
 		case <-b.room:
 		case <-closed:
@@ -110,50 +110,31 @@ func (b *inbox) await(bytes int, closed <-chan struct{}) {
 	}
 }
 
-func (b *inbox) promise(size int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.promised = append(b.promised, size)
-	b.promisedBytes += size
-}
-
-// forgetPromises is for a new connection: what was read from the last one and
-// not put was lost with it.
-func (b *inbox) forgetPromises() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.promised, b.promisedBytes = b.promised[:0], 0
-}
-
-// mustWait says that size bytes do not fit now but may later, and that somebody
+// mustWait says that the queue is full but may have room later, and that somebody
 // waits for it.
-func (b *inbox) mustWait(size int64) bool {
+func (b *inbox) mustWait() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.waits = b.open && !b.stuck && size <= b.maxBytes && !b.fits(size)
+	b.waits = b.open && !b.stuck && b.full()
 	return b.waits
 }
 
-// fits says that there is room for size bytes more. b.mu is held.
-func (b *inbox) fits(size int64) bool {
-	return b.queued+int64(len(b.promised)) < int64(b.maxMessages) && b.stats.QueuedBytes+b.promisedBytes+size <= b.maxBytes
+// full says that nothing should be added. b.mu is held.
+func (b *inbox) full() bool {
+	return b.queued >= int64(b.maxMessages) || b.stats.QueuedBytes >= b.maxBytes
 }
 
 // put queues a message without ever waiting, and reports whether it fitted.
 func (b *inbox) put(it item) bool {
 	size := int64(len(it.payload)) + itemOverhead
 	b.mu.Lock()
-	if len(b.promised) > 0 { // a handful: what the client reads ahead of its handler
-		b.promisedBytes -= b.promised[0]
-		b.promised = append(b.promised[:0], b.promised[1:]...)
-	}
 	if !b.open {
 		b.mu.Unlock()
 		return true
 	}
 	b.stats.Received++
 	b.stats.ReceivedBytes += int64(len(it.payload))
-	if !b.fits(size) {
+	if b.stuck && b.full() {
 		b.stats.Dropped[QueueFull]++
 		if it.route != nil {
 			it.route.lost = true
@@ -213,17 +194,32 @@ func (b *inbox) settle(it *item, o *outcome) {
 		default:
 		}
 	}
-	if o.emitted {
+	switch {
+	case o.emitted:
 		b.stats.Emitted++
-	} else {
+	case o.noted:
+		b.stats.Noted++
+	default:
 		b.stats.Dropped[o.reason]++
 	}
-	b.stats.SamplesReceived += o.samplesEmitted
+	b.stats.SamplesHeld += o.held
+	b.stats.SamplesReceived += o.samplesEmitted + o.held
 	b.stats.SamplesEmitted += o.samplesEmitted
 	for _, l := range o.lost {
 		b.stats.SamplesReceived += l.samples
 		b.stats.SamplesDropped[l.reason] += l.samples
 	}
+}
+
+// stopHeld books samples of bursts that are unfinished when Run ends.
+func (b *inbox) stopHeld(samples int64) {
+	if samples == 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stats.SamplesHeld -= samples
+	b.stats.SamplesDropped[Stopped] += samples
 }
 
 func (b *inbox) snapshot() Stats {

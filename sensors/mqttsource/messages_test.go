@@ -12,21 +12,19 @@ import (
 	"github.com/millwright-iot/millwright/sensors/mqttsource/decode"
 )
 
-func TestSource_UnitsTopicsAndRetained(t *testing.T) {
+func TestSource_UnitsAndTopics(t *testing.T) {
 	broker := startMochi(t)
 	c := publisher(t, broker)
-	publish(t, c, "plant/a/temp", true, []byte("212"))
-	// The broker acknowledges before it passes on; with a second acknowledgement
-	// the first message is on no way any more.
-	publish(t, c, "elsewhere", false, []byte("0"))
 	r := start(t, broker, []Channel{
 		{Machine: "a", Channel: "temperature", Topic: "plant/+/temp", Unit: unit(t, "degF"), Decode: decode.Spec{Format: decode.Scalar}},
-		{Machine: "a", Channel: "same", Topic: "plant/a/temp", Unit: unit(t, "1"), Decode: decode.Spec{Format: decode.Scalar}},
+		{Machine: "a", Channel: "same", Topic: "plant/a/temp", Shared: true, Unit: unit(t, "1"), Decode: decode.Spec{Format: decode.Scalar}},
 		{Machine: "a", Channel: "vibration", Topic: "plant/a/vib", Unit: unit(t, "g"), Decode: decode.Spec{Format: decode.Int16, RateHz: 100, Scale: 0.5}},
 	}, Options{})
+	r.connected(t)
+	publish(t, c, "plant/a/temp", false, []byte("212"))
 	b := r.next(t)
-	if b.Channel != "temperature" || math.Abs(b.Samples[0]-100) > 1e-9 || b.Quality != sensors.QualityRetained|sensors.QualityArrivalTime {
-		t.Errorf("got %+v; want 212 °F as 100 °C, retained", b)
+	if b.Channel != "temperature" || math.Abs(b.Samples[0]-100) > 1e-9 || b.Quality != sensors.QualityArrivalTime {
+		t.Errorf("got %+v; want 212 °F as 100 °C", b)
 	}
 	if b := r.next(t); b.Channel != "same" || b.Samples[0] != 212 {
 		t.Errorf("got %+v; want the same message for the second channel of the topic", b)
@@ -181,8 +179,8 @@ func TestSource_QueueFullForAMoment(t *testing.T) {
 	for i := range sent {
 		publish(t, c, "v", false, fmt.Appendf(nil, `{"v":%d,"t":%d}`, i, 1700000000+i))
 	}
-	if s := r.eventually(t, "a full queue", func(s Stats) bool { return s.Queued == 4 }); s.Received != 4 {
-		t.Errorf("%d messages received into a queue of 4", s.Received)
+	if s := r.eventually(t, "a full queue", func(s Stats) bool { return s.Queued >= 4 }); s.Received > 7 {
+		t.Errorf("%d messages received into a queue of 4 and the few under way", s.Received)
 	}
 	close(free)
 	for i := range sent {
@@ -218,11 +216,11 @@ func TestSource_QueueFull(t *testing.T) {
 		publish(t, c, "v", false, fmt.Appendf(nil, `{"v":%d,"t":%d}`, i, 1700000000+i))
 	}
 	s := r.eventually(t, "ten messages", func(s Stats) bool { return s.Received == 10 })
-	if s.Queued != 4 || s.Dropped[QueueFull] != 6 || s.QueuedBytes == 0 {
-		t.Errorf("got %+v; want 4 queued and 6 dropped", s)
+	if s.Queued < 4 || s.Queued > 7 || s.Dropped[QueueFull] != 10-s.Queued || s.QueuedBytes == 0 {
+		t.Errorf("got %+v; want 4 queued, or a few more that were under way, and the others dropped", s)
 	}
 	close(free)
-	for i := range 4 {
+	for i := range int(s.Queued) {
 		if b := r.next(t); b.Samples[0] != float64(i) || b.Quality != 0 {
 			t.Errorf("block %d: got %+v", i, b)
 		}

@@ -3,12 +3,19 @@
 //
 // It never gives up on its broker: one that is down, that refuses or that
 // vanishes is tried again for ever, with growing pauses and a clear line in the
-// log. It never makes the broker wait either: messages go into a queue bounded
-// in number and bytes, and what does not fit is dropped and counted by reason
-// (see [Stats]), and the next block of that topic carries sensors.QualityGap.
+// log. Messages go into a queue bounded in number and bytes; what does not fit
+// after a pause is dropped and counted by reason (see [Stats]), and the next
+// block of that topic carries sensors.QualityGap.
 //
-// Messages are taken at QoS 1 and acknowledged when they are in the queue, so a
-// loss of power loses at most the queue.
+// Messages are taken at QoS 1 and acknowledged once their blocks were emitted, so
+// that with a persistent session a crash loses nothing: the broker sends again
+// what was not acknowledged. The one exception are parts of a burst, which are
+// acknowledged when they come: brokers send only so many messages ahead of an
+// acknowledgement, and a burst may have more parts than that.
+//
+// A device that says it is gone, by its last will or a Sparkplug death, turns
+// stale (see [DeviceStats]), and its last value is never taken for a new one: a
+// retained message counts only with a time of its own, and a recent one.
 package mqttsource
 
 import (
@@ -16,28 +23,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
-	"strings"
 	"time"
-
-	"github.com/millwright-iot/millwright/sensors"
-	"github.com/millwright-iot/millwright/sensors/mqttsource/decode"
 )
-
-// Channel binds one channel of a machine to what a topic's messages hold.
-// Several channels may share a topic: its payload is parsed once for all.
-type Channel struct {
-	Machine string
-	Channel string
-	// Topic is a topic or a filter with the wildcards + (one level) and # (the
-	// rest); with a filter, every topic that matches feeds the channel.
-	Topic string
-	// Unit is what the payload's numbers are in; blocks carry its base unit.
-	Unit sensors.Unit
-	// Decode says where in the payload the samples are. The time of a run of
-	// samples is that of its first one.
-	Decode decode.Spec
-}
 
 // Options tunes a Source. The zero value is ready for a local broker.
 type Options struct {
@@ -57,8 +44,9 @@ type Options struct {
 	// MaxPayloadBytes is the largest payload taken; a larger one is skipped on
 	// the wire, never held in memory, and counted. Default 4 MiB.
 	MaxPayloadBytes int
-	// MaxQueuedMessages and MaxQueuedBytes bound what waits to be emitted. A
-	// payload counts with 256 bytes of overhead. Default 16384 and 16 MiB.
+	// MaxQueuedMessages and MaxQueuedBytes bound what waits to be emitted, but for
+	// a few messages already on their way. A payload counts with 256 bytes of
+	// overhead. Default 16384 and 16 MiB.
 	MaxQueuedMessages int
 	MaxQueuedBytes    int64
 	// MaxWait is how long a full queue holds up reading, so that the broker keeps
@@ -88,6 +76,22 @@ type Options struct {
 	// block older than its channel's newest by up to MaxBackstep is dropped as
 	// late, beyond it is taken with sensors.QualityGap. Default 1 min.
 	MaxBackstep time.Duration
+	// MaxRetainedAge is how old, by its own time, a retained message may be when it
+	// arrives. Default 1 min. Without a time of its own none is taken.
+	MaxRetainedAge time.Duration
+
+	// MaxDiscovered bounds the channels that topics with captures may bring to
+	// light. Default 256.
+	MaxDiscovered int
+	// MaxBurstSamples bounds the samples of bursts whose parts are not all there
+	// yet, 8 bytes each, and MaxBurstWait the time from the first part to the last.
+	// Default 1048576 and 30 s.
+	MaxBurstSamples int
+	MaxBurstWait    time.Duration
+
+	// OnDevice is called whenever the state of a device changes, from the goroutine
+	// that emits, so in order with the blocks. It must not wait. Default none.
+	OnDevice func(DeviceStats)
 }
 
 func orDefault[T comparable](v *T, def T) {
@@ -110,6 +114,10 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.MaxFuture, 24*time.Hour)
 	orDefault(&o.Oldest, time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
 	orDefault(&o.MaxBackstep, time.Minute)
+	orDefault(&o.MaxRetainedAge, time.Minute)
+	orDefault(&o.MaxDiscovered, 256)
+	orDefault(&o.MaxBurstSamples, 1<<20)
+	orDefault(&o.MaxBurstWait, 30*time.Second)
 	return o
 }
 
@@ -130,6 +138,10 @@ func (o Options) validate() error {
 		{"MaxReconnectWait", o.MaxReconnectWait < o.MinReconnectWait},
 		{"MaxFuture", o.MaxFuture < 0},
 		{"MaxBackstep", o.MaxBackstep < 0},
+		{"MaxRetainedAge", o.MaxRetainedAge < 0},
+		{"MaxDiscovered", o.MaxDiscovered < 0},
+		{"MaxBurstSamples", o.MaxBurstSamples < 0},
+		{"MaxBurstWait", o.MaxBurstWait < 0},
 	} {
 		if f.bad {
 			errs = append(errs, fmt.Errorf("option %s is negative or below its minimum", f.name))
@@ -164,57 +176,4 @@ func ParseBroker(broker string) (*url.URL, error) {
 		u.Host += ":" + port
 	}
 	return u, nil
-}
-
-// CheckTopic reports what is wrong with a topic filter (MQTT 3.1.1, section
-// 4.7): empty, too long, or a wildcard that does not stand alone in its level.
-func CheckTopic(filter string) error {
-	switch {
-	case filter == "":
-		return errors.New("topic is missing")
-	case len(filter) > 65535:
-		return errors.New("topic is longer than 65535 bytes")
-	case strings.ContainsRune(filter, 0):
-		return errors.New("topic contains a zero byte")
-	}
-	levels := strings.Split(filter, "/")
-	for i, l := range levels {
-		if l != "#" && l != "+" && strings.ContainsAny(l, "#+") {
-			return fmt.Errorf("topic %q: a wildcard must be a level of its own, as in plant/+/vibration", filter)
-		}
-		if l == "#" && i < len(levels)-1 {
-			return fmt.Errorf("topic %q: # must be the last level", filter)
-		}
-	}
-	return nil
-}
-
-// checkChannels joins every problem of the channels into one error.
-func checkChannels(channels []Channel) error {
-	var errs []error
-	if len(channels) == 0 {
-		errs = append(errs, errors.New("no channels; name at least one"))
-	}
-	var seen []string
-	for _, c := range channels {
-		name := c.Machine + "/" + c.Channel
-		bad := func(err error) {
-			if err != nil {
-				errs = append(errs, fmt.Errorf("channel %s: %w", name, err))
-			}
-		}
-		if c.Machine == "" || c.Channel == "" {
-			bad(errors.New("machine or channel has no name"))
-		} else if slices.Contains(seen, name) {
-			bad(errors.New("declared twice"))
-		}
-		seen = append(seen, name)
-		bad(CheckTopic(c.Topic))
-		if c.Unit.Symbol == "" || c.Unit.Scale == 0 {
-			_, err := sensors.ParseUnit("")
-			bad(err)
-		}
-		bad(c.Decode.Validate())
-	}
-	return errors.Join(errs...)
 }

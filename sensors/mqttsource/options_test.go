@@ -94,11 +94,16 @@ func TestTopicMatches(t *testing.T) {
 
 func TestSubscriptions(t *testing.T) {
 	var cs []Channel
+	var ps []pattern
 	for _, topic := range []string{"a/+/v", "a/1/v", "a/2/v", "b/#", "b", "b/c/d", "b/+", "c/1", "c/1", "$SYS/#", "x/+", "+/y"} {
-		cs = append(cs, Channel{Topic: topic})
+		p, err := parsePattern(topic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cs, ps = append(cs, Channel{Topic: topic}), append(ps, p)
 	}
 	want := []string{"$SYS/#", "+/y", "a/+/v", "b/#", "c/1", "x/+"}
-	if got := subscriptions(cs); !slices.Equal(got, want) {
+	if got := subscriptions(cs, ps); !slices.Equal(got, want) {
 		t.Errorf("got %v; want %v", got, want)
 	}
 }
@@ -124,7 +129,11 @@ func TestComplaints_OncePerMinuteAndCause(t *testing.T) {
 func TestRouter_Bounded(t *testing.T) {
 	ch := scalarChannel(t)[0]
 	ch.Topic = "plant/+"
-	r := newRouter([]Channel{ch})
+	patterns, err := checkChannels([]Channel{ch})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRouter([]Channel{ch}, patterns, newRegistry(), 1)
 	for i := range 3 * maxRoutes {
 		if r.find("plant/"+strings.Repeat("x", i%7)+time.Duration(i).String()) == nil {
 			t.Fatal("a topic under the wildcard has no route")

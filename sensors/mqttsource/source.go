@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"net/url"
 	"slices"
 	"sync"
@@ -21,39 +20,49 @@ import (
 type Source struct {
 	broker   *url.URL
 	opts     Options
-	channels []Channel
 	filters  []string
 	routes   *router
+	devices  *registry
 	inbox    *inbox
 	complain *complaints
 	log      *slog.Logger
 
-	running    sync.Mutex  // held by Run
-	subscribed bool        // the broker has our subscriptions, if it kept the session
-	newest     []time.Time // start of each channel's newest block
-	gaps       []bool      // samples of the channel were refused since its newest block
+	running    sync.Mutex // held by Run
+	subscribed bool       // the broker has our subscriptions, if it kept the session
+	dialled    uint64     // connections so far
 	readings   []decode.Reading
 	outcome    outcome
+	known      *redeliveries        // nil without a persistent session
+	nodes      map[string]*edgeNode // Sparkplug sessions by group/node
+	held       int                  // samples of unfinished bursts
 }
 
 var _ sensors.Source = (*Source)(nil)
 
 // New makes a Source for the channels at a broker (see [ParseBroker]). The
-// error joins every problem found. Nothing is connected before Run.
+// error joins every problem found, conflicts between channels too. Nothing is
+// connected before Run.
 func New(broker string, channels []Channel, opts Options, log *slog.Logger) (*Source, error) {
 	u, err := ParseBroker(broker)
-	if err := errors.Join(err, checkChannels(channels), opts.validate()); err != nil {
+	patterns, cerr := checkChannels(channels)
+	if err := errors.Join(err, cerr, opts.validate()); err != nil {
 		return nil, fmt.Errorf("configure MQTT source: %w", err)
 	}
 	opts = opts.withDefaults()
 	channels = slices.Clone(channels)
-	return &Source{
-		broker: u, opts: opts, channels: channels, log: log,
-		filters: subscriptions(channels), routes: newRouter(channels),
+	s := &Source{
+		broker: u, opts: opts, log: log,
+		filters:  subscriptions(channels, patterns),
+		devices:  newRegistry(),
 		inbox:    newInbox(opts.MaxQueuedMessages, opts.MaxQueuedBytes, opts.MaxWait),
 		complain: newComplaints(log),
-		newest:   make([]time.Time, len(channels)), gaps: make([]bool, len(channels)),
-	}, nil
+		nodes:    map[string]*edgeNode{},
+	}
+	s.routes = newRouter(channels, patterns, s.devices, opts.MaxDiscovered)
+	if opts.PersistentSession {
+		s.known = newRedeliveries()
+	}
+	return s, nil
 }
 
 // Stats returns a consistent snapshot of the counts. It may be called at any time.
@@ -82,6 +91,7 @@ func (s *Source) Run(ctx context.Context, emit func(sensors.Block) error) error 
 	defer func() {
 		cancel()
 		network.Wait()
+		s.stopBursts()
 		s.inbox.setOpen(false)
 	}()
 
@@ -107,19 +117,31 @@ func (s *Source) Run(ctx context.Context, emit func(sensors.Block) error) error 
 }
 
 // arrived is the client's handler: it must not wait, or the keep-alive stops.
-func (s *Source) arrived(_ mqtt.Client, m mqtt.Message) {
+func (s *Source) arrived(c *conn, m mqtt.Message) {
 	it := item{
 		route: s.routes.find(m.Topic()), topic: m.Topic(), payload: m.Payload(), arrived: time.Now(),
-		retained: m.Retained(), duplicate: m.Duplicate(),
+		retained: m.Retained(), duplicate: m.Duplicate(), conn: c,
+	}
+	if m.Qos() > 0 {
+		it.id = m.MessageID()
 	}
 	if !s.inbox.put(it) {
 		s.complain.dropped(QueueFull, it.topic, nil, errQueueFull)
+		s.acknowledge(&it)
+	}
+}
+
+// acknowledge tells the broker that a message is done with.
+func (s *Source) acknowledge(it *item) {
+	if it.id != 0 {
+		it.conn.ack(it.id)
 	}
 }
 
 var (
 	errQueueFull = errors.New("messages arrive faster than they are processed; raise the queue's bounds or send less")
 	errNoChannel = errors.New("no channel has this topic; add one, or change the client id to leave the old session behind")
+	errTwice     = errors.New("the broker sent again what was emitted: the acknowledgement was lost with the connection")
 )
 
 // skipped books a payload that was too large to be read.
@@ -129,120 +151,77 @@ func (s *Source) skipped(topic string, bytes int) {
 		fmt.Errorf("payload of %d bytes is over the limit of %d; send smaller bursts or raise the limit", bytes, s.opts.MaxPayloadBytes))
 }
 
-// process decodes one message, emits its blocks and books the outcome.
+// process emits what one message holds, books the outcome and acknowledges the
+// message, unless emit failed: then nobody has it, and the broker keeps it.
 func (s *Source) process(it *item, emit func(sensors.Block) error) error {
-	o := &s.outcome
-	*o = outcome{lost: o.lost[:0]}
-	var err error
-	if it.route == nil {
+	s.outcome = outcome{lost: s.outcome.lost[:0]}
+	o, err := &s.outcome, error(nil)
+	switch {
+	case s.known != nil && it.duplicate && s.known.again(it):
+		o.drop(Duplicate, 0)
+		s.complain.dropped(Duplicate, it.topic, nil, errTwice)
+	case it.route != nil && it.route.says != nil:
+		s.heard(it)
+	case sparkplugEdge(it.topic) != "" && it.conn != nil:
+		err = s.sparkplugMessage(it, emit)
+	case it.route == nil:
 		o.drop(NoChannel, 0)
 		s.complain.dropped(NoChannel, it.topic, nil, errNoChannel)
-	} else {
-		s.readings = it.route.decoder.Decode(s.readings[:0], it.payload)
-		for i := range s.readings {
-			if err = s.deliver(it, it.route.channels[i], &s.readings[i], emit); err != nil {
-				break
-			}
-		}
-		if !o.emitted && o.reason == Absent {
-			s.complain.dropped(Absent, it.topic, &s.channels[it.route.channels[0]], s.readings[0].Err)
-		}
-		clear(s.readings)
+	case it.route.decoder == nil:
+		o.drop(it.route.reason, 0)
+		s.complain.dropped(it.route.reason, it.topic, nil, it.route.refused)
+	default:
+		err = s.decode(it, emit)
 	}
 	s.inbox.settle(it, o)
-	return err
-}
-
-// deliver emits what a message says about channel ci.
-func (s *Source) deliver(it *item, ci int, r *decode.Reading, emit func(sensors.Block) error) error {
-	c := &s.channels[ci]
-	if it.gap {
-		s.gaps[ci] = true
-	}
-	if r.Err != nil {
-		reason := Malformed
-		var de *decode.Error
-		if errors.As(r.Err, &de) {
-			reason = Reason(de.Reason)
-		}
-		s.refuse(it, ci, reason, r.Lost, r.Err)
-		return nil
-	}
-	for i, x := range r.Samples {
-		x = c.Unit.Base(x)
-		if math.IsInf(x, 0) {
-			s.refuse(it, ci, NotFinite, len(r.Samples), errors.New("value is beyond a double in the base unit; check unit and scale"))
-			return nil
-		}
-		r.Samples[i] = x
-	}
-	b := sensors.Block{
-		Machine: c.Machine, Channel: c.Channel, RateHz: r.RateHz, Samples: r.Samples, Quality: r.Quality,
-	}
-	if it.retained {
-		b.Quality |= sensors.QualityRetained
-	}
-	if !s.setStart(&b, it, ci, r) {
-		s.refuse(it, ci, Late, len(r.Samples), errors.New("older than what the channel already emitted, as after a redelivery; check the sender's clock if this goes on"))
-		return nil
-	}
-	if s.gaps[ci] {
-		b.Quality |= sensors.QualityGap
-		s.gaps[ci] = false
-	}
-	if err := emit(b); err != nil {
-		s.outcome.drop(Stopped, len(r.Samples))
+	if err != nil {
 		return err
 	}
-	s.outcome.emitted = true
-	s.outcome.samplesEmitted += int64(len(r.Samples))
+	if s.known != nil && it.id != 0 {
+		s.known.acknowledged(it)
+	}
+	s.acknowledge(it)
 	return nil
 }
 
-// refuse books samples of a channel that are not emitted.
-func (s *Source) refuse(it *item, ci int, reason Reason, samples int, err error) {
-	s.outcome.drop(reason, samples)
-	if reason == Absent {
-		return // a partial update is no fault; process complains of a message with nothing at all
+// heard takes what an availability topic says.
+func (s *Source) heard(it *item) {
+	is, ok := there(string(it.payload[:min(len(it.payload), 4096)]))
+	if !ok {
+		s.outcome.drop(Malformed, 0)
+		s.complain.dropped(Malformed, it.topic, nil,
+			errors.New("payload says neither that the device is online nor that it is offline; check the availability topic"))
+		return
 	}
-	s.gaps[ci] = s.gaps[ci] || reason != Late
-	s.complain.dropped(reason, it.topic, &s.channels[ci], err)
+	s.outcome.noted = true
+	devices, allThere := s.devices.says(it.route.says, is)
+	for i, d := range devices {
+		if !is {
+			s.stale(it, d)
+		} else if allThere[i] && s.devices.set(d, Live, it.arrived) {
+			s.changed(d)
+		}
+	}
 }
 
-// setStart decides the time of b's first sample. It returns false for a block
-// that comes too late to be in order.
-func (s *Source) setStart(b *sensors.Block, it *item, ci int, r *decode.Reading) bool {
-	c, newest := &s.channels[ci], s.newest[ci]
-	b.Start = r.Time
-	switch {
-	case r.TimeErr != nil:
-		b.Start = time.Time{}
-		s.complain.badTime("unreadable", it.topic, c, r.TimeErr)
-	case r.Time.IsZero():
-	case r.Time.Before(s.opts.Oldest) || r.Time.Sub(it.arrived) > s.opts.MaxFuture:
-		b.Start = time.Time{}
-		b.Quality |= sensors.QualityRebased
-		s.complain.badTime("unbelievable", it.topic, c,
-			fmt.Errorf("payload says %s, the local clock %s; set the clock that is wrong", r.Time.Format(time.RFC3339), it.arrived.Format(time.RFC3339)))
+// stale makes a device stale: what its channels showed last counts no more.
+func (s *Source) stale(it *item, d *device) {
+	for _, f := range d.feeds {
+		f.gap = true
+		s.forgetBursts(it, f)
 	}
-	if b.Start.IsZero() {
-		// The last sample is as old as the message, the first one older by the
-		// burst's length. Two bursts that arrive together must stay in order.
-		if b.Quality&sensors.QualityRebased == 0 {
-			b.Quality |= sensors.QualityArrivalTime
-		}
-		b.Start = it.arrived.Add(-b.Duration())
-		if back := newest.Sub(b.Start); back > 0 && back <= s.opts.MaxBackstep {
-			b.Start = newest
-		}
+	if s.devices.set(d, Stale, it.arrived) {
+		s.changed(d)
 	}
-	switch back := newest.Sub(b.Start); {
-	case newest.IsZero() || back < 0 || back == 0 && !it.duplicate:
-	case back <= s.opts.MaxBackstep && b.Quality&(sensors.QualityArrivalTime|sensors.QualityRebased) == 0:
-		return false
-	case back > s.opts.MaxBackstep:
-		b.Quality |= sensors.QualityGap
+}
+
+// changed tells of a device's new state.
+func (s *Source) changed(d *device) {
+	st := s.devices.stats(d)
+	if quiet, due := s.complain.due("device " + string(st.State)); due {
+		s.log.Info("device changed its state", "device", st.Name, "state", string(st.State), "machines", st.Machines, "more_since_last_line", quiet)
 	}
-	s.newest[ci] = b.Start
-	return true
+	if s.opts.OnDevice != nil {
+		s.opts.OnDevice(st)
+	}
 }

@@ -164,19 +164,19 @@ func (r *runner) connected(t testing.TB) {
 // checkSums checks that nothing is unaccounted for.
 func checkSums(t testing.TB, s Stats) {
 	t.Helper()
-	sum := s.Emitted + s.Queued
+	sum := s.Emitted + s.Noted + s.Queued
 	for _, n := range s.Dropped {
 		sum += n
 	}
 	if s.Received != sum {
-		t.Errorf("messages: received %d, but emitted + dropped + queued = %d: %+v", s.Received, sum, s)
+		t.Errorf("messages: received %d, but emitted + noted + dropped + queued = %d: %+v", s.Received, sum, s)
 	}
-	sum = s.SamplesEmitted
+	sum = s.SamplesEmitted + s.SamplesHeld
 	for _, n := range s.SamplesDropped {
 		sum += n
 	}
 	if s.SamplesReceived != sum {
-		t.Errorf("samples: received %d, but emitted + dropped = %d: %+v", s.SamplesReceived, sum, s)
+		t.Errorf("samples: received %d, but emitted + dropped + held = %d: %+v", s.SamplesReceived, sum, s)
 	}
 }
 

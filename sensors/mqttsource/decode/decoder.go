@@ -20,6 +20,9 @@ const (
 	Absent    Reason = "absent"     // the path leads nowhere in this document
 	NotNumber Reason = "not_number" // what is there is no number
 	NotFinite Reason = "not_finite" // NaN, infinite or beyond a double
+
+	Implausible Reason = "implausible" // outside of min and max
+	NoBirth     Reason = "no_birth"    // a Sparkplug alias whose meaning no birth has told
 )
 
 // Error is a payload, or a part of it, that cannot be used. Text names the
@@ -33,13 +36,25 @@ func (e *Error) Error() string { return e.Text }
 
 // Reading is what one payload says about one channel.
 type Reading struct {
+	// Spec is the channel: the position of its Spec in New.
+	Spec int
 	// Samples are scaled and offset, in the unit the sensor speaks; finite,
 	// owned by the receiver. Nil when Err is set.
 	Samples []float64
 	// RateHz is the sampling rate, zero for a single number.
 	RateHz float64
-	// Time is that of Samples[0], in UTC. Zero when the payload tells none.
+	// Time is that of Samples[0], in UTC; of a part, that of the burst's first
+	// sample. Zero when the payload tells none.
 	Time time.Time
+	// Ago is how long before the payload was made Samples[0] was taken, where
+	// Time is zero and the payload tells it (SenML's relative times).
+	Ago time.Duration
+	// Unit is what the payload says its unit is; empty when it says nothing.
+	Unit string
+	// Parts is the number of parts of the burst this is one of, Part its place
+	// from 0 and Burst the burst's number. Parts is 0 for what is whole.
+	Burst       uint64
+	Part, Parts int
 	// Quality carries sensors.QualityClipped (an int16 at its limit) and
 	// sensors.QualityZoneAssumed.
 	Quality sensors.Quality
@@ -59,14 +74,20 @@ type Decoder struct {
 	root     *node   // nil when no channel needs a document
 	scan     scanner
 	slab     []float64
+	senml    *senml     // nil when no channel needs one
+	edge     *sparkplug // likewise
+	digits   []byte     // scratch of decimal commas
 }
 
 // channel is a Spec made ready.
 type channel struct {
 	Spec
-	value, rate int // slots, -1 for none
-	time        int // index into Decoder.times, -1 for none
-	absent      error
+	value, rate, unit  int // slots, -1 for none
+	burst, part, parts int
+	time               int     // index into Decoder.times, -1 for none
+	min, max           float64 // bounds of a good sample; finite
+	unitText           string  // the last one seen
+	absent             error
 }
 
 // timed is a time declared by one or more channels, read at most once a payload.
@@ -94,16 +115,35 @@ func New(specs ...Spec) (*Decoder, error) {
 		if s.Scale == 0 {
 			s.Scale = 1
 		}
-		c := channel{Spec: s, value: -1, time: -1, rate: -1}
-		if s.Format == JSON || s.Format == JSONArray {
+		c := channel{
+			Spec: s, value: -1, time: -1, rate: -1, unit: -1, burst: -1, part: -1, parts: -1,
+			min: -math.MaxFloat64, max: math.MaxFloat64,
+			absent: &Error{Absent, fmt.Sprintf("payload has nothing at path %q; check the path against a payload", s.Path)},
+		}
+		if s.Min != nil {
+			c.min = *s.Min
+		}
+		if s.Max != nil {
+			c.max = *s.Max
+		}
+		switch s.Format {
+		case JSON, JSONArray:
 			c.value = d.slot(s.Path)
-			c.absent = &Error{Absent, fmt.Sprintf("payload has nothing at path %q; check the path against a payload", s.Path)}
+			if s.TimePath != "" {
+				c.time = d.timed(s)
+			}
+		case SenML:
+			d.senml = newSenML()
+		case Sparkplug:
+			d.edge = &sparkplug{aliases: map[uint64]meaning{}, types: map[string]uint32{}}
 		}
-		if s.TimePath != "" {
-			c.time = d.timed(s)
-		}
-		if s.RatePath != "" {
-			c.rate = d.slot(s.RatePath)
+		for _, p := range []struct {
+			slot *int
+			path string
+		}{{&c.rate, s.RatePath}, {&c.unit, s.UnitPath}, {&c.burst, s.BurstPath}, {&c.part, s.PartPath}, {&c.parts, s.PartsPath}} {
+			if p.path != "" {
+				*p.slot = d.slot(p.path)
+			}
 		}
 		d.channels[i] = c
 	}
@@ -140,8 +180,13 @@ func (d *Decoder) timed(s Spec) int {
 	return len(d.times) - 1
 }
 
-// Decode appends one Reading for each spec, in the order given to New, to dst.
-// payload is only read, and not kept.
+// maxReadings bounds how many samples with a time of their own one payload may
+// have for a channel, because each costs far more than a sample of a run.
+const maxReadings = 10000
+
+// Decode appends the Readings of a payload to dst: at least one for each spec,
+// which Reading.Spec tells; several where samples have a time each. payload is
+// only read, and not kept.
 func (d *Decoder) Decode(dst []Reading, payload []byte) []Reading {
 	var broken error
 	if d.root != nil {
@@ -154,7 +199,13 @@ func (d *Decoder) Decode(dst []Reading, payload []byte) []Reading {
 	}
 	for i := range d.channels {
 		c := &d.channels[i]
-		var r Reading
+		if c.Format == CSV {
+			dst = d.rows(dst, i, payload)
+			continue
+		} else if c.Format == SenML || c.Format == Sparkplug {
+			continue
+		}
+		r := Reading{Spec: i}
 		switch c.Format {
 		case Scalar:
 			d.scalar(&r, c, payload)
@@ -171,6 +222,12 @@ func (d *Decoder) Decode(dst []Reading, payload []byte) []Reading {
 			r.Samples = nil
 		}
 		dst = append(dst, r)
+	}
+	if d.senml != nil {
+		dst = d.records(dst, payload)
+	}
+	if d.edge != nil {
+		dst = d.metrics(dst, payload)
 	}
 	d.scan.data = nil
 	return dst
@@ -194,11 +251,23 @@ func (d *Decoder) samples(n int) []float64 {
 // one sets a single sample.
 func (d *Decoder) one(r *Reading, c *channel, x float64) {
 	x = x*c.Scale + c.Offset
-	if math.IsNaN(x) || math.IsInf(x, 0) {
-		r.Err, r.Lost = notFinite(x), 1
+	if !(x >= c.min && x <= c.max) {
+		r.Err, r.Lost = c.refuse(x), 1
 		return
 	}
 	r.Samples = append(d.samples(1), x)
+}
+
+// refuse says why x lies outside of the channel's bounds.
+func (c *channel) refuse(x float64) error {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return notFinite(x)
+	}
+	what, bound := "min", c.min
+	if x > c.max {
+		what, bound = "max", c.max
+	}
+	return &Error{Implausible, fmt.Sprintf("payload holds %v, beyond %s, which is %v; look at the sensor, or correct %s, unit or scale", x, what, bound, what)}
 }
 
 func notFinite(x float64) error {
@@ -231,6 +300,9 @@ func (d *Decoder) field(r *Reading, c *channel) {
 	} else {
 		d.array(r, c, raw, v.kind)
 	}
+	if r.Err == nil && c.unit >= 0 {
+		r.Unit = c.unitSaid(d.scan.plain(c.unit))
+	}
 	if r.Err == nil && c.time >= 0 {
 		t := &d.times[c.time]
 		if !t.read {
@@ -239,6 +311,14 @@ func (d *Decoder) field(r *Reading, c *channel) {
 		r.Time, r.TimeErr = t.time, t.err
 		r.Quality |= t.quality
 	}
+}
+
+// unitSaid returns text as a string, allocating only when it changes.
+func (c *channel) unitSaid(text []byte) string {
+	if string(text) != c.unitText {
+		c.unitText = string(text)
+	}
+	return c.unitText
 }
 
 func (d *Decoder) readTime(t *timed) {

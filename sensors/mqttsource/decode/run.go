@@ -40,8 +40,8 @@ func (d *Decoder) array(r *Reading, c *channel, raw []byte, kind byte) {
 		x, err := number(trim(raw[:end]))
 		if err == nil {
 			x = x*c.Scale + c.Offset
-			if math.IsNaN(x) || math.IsInf(x, 0) {
-				err = notFinite(x)
+			if !(x >= c.min && x <= c.max) {
+				err = c.refuse(x)
 			}
 		}
 		if err != nil {
@@ -53,6 +53,12 @@ func (d *Decoder) array(r *Reading, c *channel, raw []byte, kind byte) {
 			break
 		}
 		raw = raw[end+1:]
+	}
+	if c.parts >= 0 {
+		if r.Err = d.partOf(r, c); r.Err != nil {
+			r.Lost = len(out)
+			return
+		}
 	}
 	switch {
 	case len(out) == 0:
@@ -73,6 +79,12 @@ func (d *Decoder) burst(r *Reading, c *channel, payload []byte) {
 		t, _, err := unixTime(math.Float64frombits(binary.LittleEndian.Uint64(payload)), 1)
 		r.Time, r.TimeErr = t, err
 		payload = payload[8:]
+	}
+	if c.Header == HeaderChunk {
+		if r.Err = r.chunk(payload); r.Err != nil {
+			return
+		}
+		payload = payload[chunkHeader:]
 	}
 	width := 4
 	if c.Format == Int16 {
@@ -99,9 +111,49 @@ func (d *Decoder) burst(r *Reading, c *channel, payload []byte) {
 		}
 	}
 	for _, x := range r.Samples {
-		if math.IsNaN(x) || math.IsInf(x, 0) {
-			r.Err, r.Lost = notFinite(x), n
+		if !(x >= c.min && x <= c.max) {
+			r.Err, r.Lost = c.refuse(x), n
 			return
 		}
 	}
+}
+
+// chunkHeader is the length of HeaderChunk.
+const chunkHeader = 16
+
+// chunk reads a HeaderChunk.
+func (r *Reading) chunk(payload []byte) error {
+	if len(payload) < chunkHeader {
+		return &Error{Malformed, fmt.Sprintf("payload of %d bytes is shorter than its %d-byte chunk header; check header", len(payload), chunkHeader)}
+	}
+	if seconds := math.Float64frombits(binary.LittleEndian.Uint64(payload[8:])); seconds != 0 {
+		r.Time, _, r.TimeErr = unixTime(seconds, 1)
+	}
+	return r.setPart(uint64(binary.LittleEndian.Uint32(payload)),
+		int(binary.LittleEndian.Uint16(payload[4:])), int(binary.LittleEndian.Uint16(payload[6:])))
+}
+
+func (r *Reading) setPart(burst uint64, part, parts int) error {
+	if parts < 1 || parts > MaxParts || part < 0 || part >= parts {
+		return &Error{Malformed, fmt.Sprintf("payload says it is part %d of %d; parts are counted from 0 (or first_part), at most %d", part, parts, MaxParts)}
+	}
+	r.Burst, r.Part, r.Parts = burst, part, parts
+	return nil
+}
+
+// partOf reads which part of a burst a JSON document is.
+func (d *Decoder) partOf(r *Reading, c *channel) error {
+	var n [3]float64
+	for i, slot := range [3]int{c.burst, c.part, c.parts} {
+		v := d.scan.spans[slot]
+		if v.kind == 0 {
+			return &Error{Malformed, "payload does not say which part of a burst it is; check burst_path, part_path and parts_path"}
+		}
+		x, err := number(d.scan.data[v.start:v.end])
+		if err != nil || x != math.Trunc(x) || !(x >= 0 && x < 1<<53) {
+			return &Error{Malformed, "burst, part and parts must be whole numbers that are not negative; check burst_path, part_path and parts_path"}
+		}
+		n[i] = x
+	}
+	return r.setPart(uint64(n[0]), int(min(n[1], 1<<20))-c.FirstPart, int(min(n[2], 1<<20)))
 }

@@ -300,3 +300,14 @@ func (s *scanner) word(w string) error {
 	s.pos += len(w)
 	return nil
 }
+
+// plain returns what stands in a slot, without the quotes of a string; empty if
+// there is nothing.
+func (s *scanner) plain(slot int) []byte {
+	v := s.spans[slot]
+	raw := s.data[v.start:v.end]
+	if v.kind == '"' {
+		raw = raw[1 : len(raw)-1]
+	}
+	return raw
+}

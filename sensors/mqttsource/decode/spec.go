@@ -32,9 +32,17 @@ const (
 	// Float32 is a run of little-endian IEEE 754 single-precision numbers,
 	// sampled at a rate.
 	Float32 Format = "float32"
+	// CSV is a column of delimited text, one row a sample, with or without a row
+	// of names first.
+	CSV Format = "csv"
+	// SenML is the records of one name in a SenML JSON pack (RFC 8428).
+	SenML Format = "senml"
+	// Sparkplug is one metric of an edge node's or device's Sparkplug B payload
+	// (Eclipse Sparkplug 3.0.0, chapter 6).
+	Sparkplug Format = "sparkplug"
 )
 
-var formats = []Format{Scalar, JSON, JSONArray, Int16, Float32}
+var formats = []Format{Scalar, JSON, JSONArray, CSV, Int16, Float32, SenML, Sparkplug}
 
 // TimeFormat is how a payload writes its time.
 type TimeFormat string
@@ -63,9 +71,18 @@ const (
 	// HeaderUnix is 8 bytes: the time of the first sample as a little-endian
 	// IEEE 754 double, Unix time in seconds.
 	HeaderUnix Header = "unix_f64"
+	// HeaderChunk is 16 bytes, little-endian, before each part of a burst that is
+	// sent in several messages: the burst's number (uint32, any number that
+	// changes from burst to burst), the part (uint16, from 0), the number of parts
+	// (uint16), and the time of the burst's first sample, the same in every part
+	// (double, Unix seconds; 0 for none). Every part holds whole samples.
+	HeaderChunk Header = "chunk"
 )
 
-var headers = []Header{HeaderNone, HeaderUnix}
+// MaxParts is the largest number of parts of a burst.
+const MaxParts = 4096
+
+var headers = []Header{HeaderNone, HeaderUnix, HeaderChunk}
 
 // Spec says how the payloads of one topic hold one channel. The YAML keys are
 // the ones of the agent's configuration.
@@ -76,14 +93,21 @@ type Spec struct {
 	// positions joined by dots, as in "ENERGY.Power" or "channels.0.rms". A
 	// backslash takes the next character literally: "a\.b" is the key "a.b". An
 	// empty path is the whole document.
+	//
+	// For CSV it is a column: its name in the first row, or its position, from 0;
+	// empty is the first. For SenML it is the resolved name of the records (base
+	// name and name), or the name alone. For Sparkplug it is the metric's name,
+	// as it is.
 	Path string `yaml:"path"`
-	// TimePath leads to the time of the first sample (JSON and JSONArray).
-	// Empty: the payload has no time.
+	// TimePath leads to the time of the first sample (JSON and JSONArray), or to
+	// the column of a row's time (CSV). Empty: the payload has no time.
 	TimePath string `yaml:"time_path"`
 	// TimeFormat tells how that time is written. Default TimeAuto.
 	TimeFormat TimeFormat `yaml:"time_format"`
 	// RateHz is the sampling rate of a run of samples (JSONArray, Int16,
-	// Float32), in Hz. Required there unless RatePath is given.
+	// Float32), in Hz. Required there unless RatePath is given. With it, the rows
+	// of a CSV, the records of a SenML pack and the elements of a Sparkplug array
+	// are one run too; without it rows and records are samples with a time each.
 	RateHz float64 `yaml:"rate_hz"`
 	// RatePath leads to the sampling rate in Hz inside the document
 	// (JSONArray); where it is absent, RateHz is used.
@@ -92,6 +116,28 @@ type Spec struct {
 	// sample = written·Scale + Offset. Scale 0 means 1.
 	Scale  float64 `yaml:"scale"`
 	Offset float64 `yaml:"offset"`
+	// Min and Max are the smallest and largest plausible sample, after Scale and
+	// Offset, in the channel's unit: 0 for a pressure that is absolute. What lies
+	// outside is refused. Nil: no bound.
+	Min *float64 `yaml:"min"`
+	Max *float64 `yaml:"max"`
+	// UnitPath leads to a text that names the unit inside the document (JSON and
+	// JSONArray); the channel is refused when it is not the declared one.
+	UnitPath string `yaml:"unit_path"`
+	// Partial says that a message without the value is normal, as of a device that
+	// reports only what changed: it is counted, but not complained of.
+	Partial bool `yaml:"partial"`
+	// Delimiter is between the cells of a CSV row: one character, default ",".
+	// With another one, a comma inside a number is a decimal comma.
+	Delimiter string `yaml:"delimiter"`
+	// BurstPath, PartPath and PartsPath lead to the burst's number, the part
+	// (from FirstPart, default 0) and the number of parts of a JSONArray that is
+	// sent in several messages; all three or none. TimePath is then the time of
+	// the burst's first sample, the same in every part.
+	BurstPath string `yaml:"burst_path"`
+	PartPath  string `yaml:"part_path"`
+	PartsPath string `yaml:"parts_path"`
+	FirstPart int    `yaml:"first_part"`
 	// Header stands before the samples of Int16 and Float32. Default HeaderNone.
 	Header Header `yaml:"header"`
 }
@@ -109,6 +155,7 @@ func (s Spec) Problems() []*FieldError {
 	}
 	document := s.Format == JSON || s.Format == JSONArray
 	binary := s.Format == Int16 || s.Format == Float32
+	named := s.Format == CSV || s.Format == SenML || s.Format == Sparkplug
 	switch {
 	case s.Format == "":
 		bad("format", "missing; one of %s", join(formats))
@@ -116,17 +163,37 @@ func (s Spec) Problems() []*FieldError {
 		bad("format", "unknown format %q; one of %s", s.Format, join(formats))
 		return out
 	}
-	for _, p := range []struct{ field, path string }{
-		{"path", s.Path}, {"time_path", s.TimePath}, {"rate_path", s.RatePath},
+	for _, p := range []struct {
+		field, path string
+		ok          bool
+	}{
+		{"path", s.Path, document || named}, {"time_path", s.TimePath, document || s.Format == CSV},
+		{"rate_path", s.RatePath, document}, {"unit_path", s.UnitPath, document},
+		{"burst_path", s.BurstPath, s.Format == JSONArray}, {"part_path", s.PartPath, s.Format == JSONArray},
+		{"parts_path", s.PartsPath, s.Format == JSONArray},
 	} {
-		if p.path != "" && !document && s.Format != "" {
-			bad(p.field, "format %s has no paths; use format json or json_array, or remove it", s.Format)
-		} else if _, err := splitPath(p.path); err != nil {
+		if p.path != "" && !p.ok && s.Format != "" {
+			bad(p.field, "format %s has no such path; remove it, or choose the format it belongs to", s.Format)
+		} else if _, err := splitPath(p.path); err != nil && document {
 			bad(p.field, "%v", err)
 		}
 	}
-	if s.Format == JSON && s.Path == "" {
+	switch {
+	case s.Format == JSON && s.Path == "":
 		bad("path", `missing; name the value, as in "ENERGY.Power", or use format scalar for a payload that is only a number`)
+	case s.Format == SenML && s.Path == "":
+		bad("path", `missing; name the records, as in "urn:dev:ow:10e2073a01080063:temp" or "temp"`)
+	case s.Format == Sparkplug && s.Path == "":
+		bad("path", `missing; name the metric, as in "Inputs/Temperature"`)
+	}
+	if parts := s.BurstPath != ""; parts != (s.PartPath != "") || parts != (s.PartsPath != "") {
+		bad("part_path", "burst_path, part_path and parts_path belong together; set all three or none")
+	}
+	if s.FirstPart < 0 || s.FirstPart > 1 {
+		bad("first_part", "is %d; parts are counted from 0 or 1", s.FirstPart)
+	}
+	if s.Delimiter != "" && (s.Format != CSV || len(s.Delimiter) != 1 || strings.ContainsAny(s.Delimiter, "\"\r\n.-+0123456789")) {
+		bad("delimiter", "%q does not separate cells; use one character such as \",\", \";\" or a tab, with format csv", s.Delimiter)
 	}
 	if s.TimeFormat != "" && !slices.Contains(timeFormats, s.TimeFormat) {
 		bad("time_format", "unknown time format %q; one of %s", s.TimeFormat, join(timeFormats))
@@ -143,10 +210,21 @@ func (s Spec) Problems() []*FieldError {
 	if math.IsNaN(s.Offset) || math.IsInf(s.Offset, 0) {
 		bad("offset", "%v is not a finite number", s.Offset)
 	}
+	for _, p := range []struct {
+		field string
+		bound *float64
+	}{{"min", s.Min}, {"max", s.Max}} {
+		if p.bound != nil && (math.IsNaN(*p.bound) || math.IsInf(*p.bound, 0)) {
+			bad(p.field, "%v is not a finite number", *p.bound)
+		}
+	}
+	if s.Min != nil && s.Max != nil && !(*s.Min < *s.Max) {
+		bad("max", "is %v, not above min, which is %v", *s.Max, *s.Min)
+	}
 	switch {
 	case s.Header != "" && !slices.Contains(headers, s.Header):
 		bad("header", "unknown header %q; one of %s", s.Header, join(headers))
-	case s.Header == HeaderUnix && !binary:
+	case s.Header != "" && s.Header != HeaderNone && !binary:
 		bad("header", "only formats int16 and float32 have a header; use time_path here")
 	}
 	return out
