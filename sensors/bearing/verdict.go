@@ -17,8 +17,9 @@ type Evidence struct{ OuterDB, InnerDB, BallDB, CageDB float64 }
 // Verdict is which part the evidence accuses.
 type Verdict struct {
 	Part Part
-	// MarginDB is how far the deciding number is from the threshold: above it for a
-	// race, below it for a ball.
+	// MarginDB is how far the stronger race is above the threshold when a race is
+	// named, below it when a ball is because no race shows, and below the ball when the
+	// ball stands higher.
 	MarginDB float64
 	// Eliminated says that a ball is named because neither race shows, not because
 	// the lines of a ball do.
@@ -42,7 +43,8 @@ const (
 // A damaged race strikes at a steady rate, so its lines stand high. A damaged ball shows
 // its lines only while the spot runs on the track, which its spin changes all the time, and
 // strikes both races; so the highest of three SNRs names a race too often. The rule is
-// therefore: a race when it shows, the stronger one; else a ball. It takes no training
+// therefore: a race when it shows and the ball does not stand higher, the stronger
+// race; else a ball. It takes no training
 // but the one threshold. What it cannot tell apart is a weak spot on a race and a ball.
 func (e Evidence) Accuse(raceDB float64) Verdict {
 	if raceDB == 0 {
@@ -52,8 +54,11 @@ func (e Evidence) Accuse(raceDB float64) Verdict {
 	if e.InnerDB > e.OuterDB {
 		v = Verdict{Part: InnerRace, MarginDB: e.InnerDB - raceDB}
 	}
-	if v.MarginDB < 0 {
+	switch {
+	case v.MarginDB < 0:
 		v = Verdict{Part: Ball, MarginDB: -v.MarginDB, Eliminated: e.BallDB < ballNoiseDB}
+	case e.BallDB > max(e.OuterDB, e.InnerDB):
+		v = Verdict{Part: Ball, MarginDB: e.BallDB - max(e.OuterDB, e.InnerDB)}
 	}
 	return v
 }
