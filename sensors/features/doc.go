@@ -44,7 +44,7 @@
 // [dsp.SNR] says, in dB. In noise they are about 5 dB, with sidebands 9. Which part a
 // damaged bearing's numbers accuse is told by bearing.Evidence.
 //
-// The kurtogram is of the first 32768 samples of the longest stretch.
+// The kurtogram is of the first 8192 samples of the longest stretch.
 //
 // iso_zone uses velocity_rms, from 10 to 1000 Hz, and the boundaries of Context.Zones.
 //

@@ -13,8 +13,9 @@ import (
 const (
 	// stillHz is the speed below which a measured shaft stands still: 3 turns a minute.
 	stillHz = 0.05
-	// kurtogramSamples bounds what the kurtogram is taken of.
-	kurtogramSamples = 32768
+	// kurtogramSamples bounds what the kurtogram is taken of: its tree costs ten
+	// transforms, and this many fill all its levels.
+	kurtogramSamples = 8192
 	fewestPerTurn    = 16 // samples
 )
 

@@ -43,8 +43,8 @@ var struckReference = []struct {
 		8.965452213159399,   // bsf_snr
 		2.220301885282845,   // ftf_snr
 		0.15097720103788556, // envelope_kurtosis
-		1.5881842325538722,  // kurtogram_max
-		3000.0,              // kurtogram_hz
+		1.6216497045798208,  // kurtogram_max
+		3000.732421875,      // kurtogram_hz
 	}},
 	{"inner", 161.53695138319674, 29.95, []float64{
 		4.446962690006993,   // bpfo_snr
@@ -52,8 +52,8 @@ var struckReference = []struct {
 		8.344381852907162,   // bsf_snr
 		2.169482823963269,   // ftf_snr
 		0.03506852074084674, // envelope_kurtosis
-		1.1701515810516008,  // kurtogram_max
-		3000.0,              // kurtogram_hz
+		1.0208622295893202,  // kurtogram_max
+		3000.732421875,      // kurtogram_hz
 	}},
 	{"ball", 141.45152640771462, 11.929367315573769, []float64{
 		3.6461681010237648,   // bpfo_snr
@@ -61,8 +61,8 @@ var struckReference = []struct {
 		11.439392837003211,   // bsf_snr
 		3.8447624206790754,   // ftf_snr
 		0.042716428183219246, // envelope_kurtosis
-		1.2614652473166017,   // kurtogram_max
-		3000.0,               // kurtogram_hz
+		1.2316247789407284,   // kurtogram_max
+		3000.732421875,       // kurtogram_hz
 	}},
 }
 

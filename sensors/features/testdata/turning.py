@@ -90,7 +90,7 @@ def snrs(x):
 
 
 def kurtogram(x):
-    n = smooth(len(x))
+    n = smooth(min(len(x), 8192))
     X = np.fft.fft(x[:n] - x[:n].mean())
     best = (-9, 0)
     for parts in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32):
