@@ -158,6 +158,10 @@ func threshold(rows []judged) float64 {
 // the balls of 7 and 21 mil do (W. A. Smith and R. B. Randall, Rolling element bearing
 // diagnostics using the Case Western Reserve University data, Mechanical Systems and
 // Signal Processing 64–65 (2015) 100–131), so 8 of 9 bearings is what this rule can reach.
+//
+// Only the threshold is held out. The layout of the envelope (bands, whitening,
+// sidebands) was chosen with all sizes in sight; choosing that, too, from two sizes among
+// 16 layouts gave 0.866 in numpy. The shipped threshold has seen all sizes.
 func TestAccuse_CaseWesternLeaveSizeOut(t *testing.T) {
 	var rows []judged
 	for i, r := range cwru(t) {
