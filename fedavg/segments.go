@@ -16,6 +16,7 @@ type segment struct {
 	// or doubt32 if that is not known. It spares looking at the sums until they
 	// could overflow.
 	bound uint64
+	start int // of the segment in a row of a block, see columns
 }
 
 const (
@@ -31,6 +32,11 @@ type scratch struct {
 	f32  []int64 // the sums of the segment at hand as they were
 	f64  []fixed
 	sums []int64 // sums that nobody keeps
+
+	rows  [][]float32 // of the updates, see columns
+	keys  []int32     // see sortColumns
+	wide  []float64   // see distances
+	value []float64   // one for each column at hand
 }
 
 // keep32 stores sums, so that they can be restored.
@@ -51,11 +57,14 @@ func (s *scratch) zero32(n int) []int64 {
 }
 
 // segments cuts l.
-func (l Layout) segments() []segment {
+func (l Layout) segments() []segment { return l.cut(segmentLen) }
+
+// cut cuts l into segments of at most length elements.
+func (l Layout) cut(length int) []segment {
 	var segments []segment
 	for i, s := range l {
-		for from := 0; from < s.Len; from += segmentLen {
-			segments = append(segments, segment{name: s.Name, vector: i, from: from, to: min(from+segmentLen, s.Len)})
+		for from := 0; from < s.Len; from += length {
+			segments = append(segments, segment{name: s.Name, vector: i, from: from, to: min(from+length, s.Len)})
 		}
 	}
 	return segments

@@ -106,7 +106,7 @@ func TestSpec_YAMLRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(s, parse(t, string(data))); diff != "" {
+		if diff := cmp.Diff(s, parse(t, string(data)).WithDefaults()); diff != "" {
 			t.Error(diff)
 		}
 	}

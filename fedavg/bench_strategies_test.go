@@ -1,0 +1,52 @@
+package fedavg
+
+import (
+	"fmt"
+	"testing"
+)
+
+// benchStrategies are all that merge gradients, with what a job would give them.
+func benchStrategies(n int) []struct {
+	name     string
+	strategy Strategy
+} {
+	f := (n - 3) / 10
+	return []struct {
+		name     string
+		strategy Strategy
+	}{
+		{"FedAvg", FedAvg{}}, {"FedAvgM", FedAvgM{1, 0.9}}, {"FedAdagrad", FedAdagrad{0.1, 1e-3}}, {"FedAdam", FedAdam{0.1, 0.9, 0.99, 1e-3}},
+		{"FedYogi", FedYogi{0.01, 0.9, 0.99, 1e-3}}, {"Scaffold", Scaffold{Rate: 1}}, {"FedNova", FedNova{}}, {"FedBuff", FedBuff{1}},
+		{"Median", Median{}}, {"TrimmedMean", TrimmedMean{0.1}}, {"Krum", Krum{f}}, {"MultiKrum", MultiKrum{f, 0}}, {"Bulyan", Bulyan{f}},
+		{"GeometricMedian", GeometricMedian{}},
+	}
+}
+
+// BenchmarkStrategy is one round of each strategy, in bytes of updates per second.
+func BenchmarkStrategy(b *testing.B) {
+	for _, size := range []struct{ agents, params int }{{100, 1_000_000}, {1000, 10_000}} {
+		plain := benchUpdates(size.agents, size.params)
+		global := LayoutOf(plain[0].Vectors).New()
+		for _, s := range benchStrategies(size.agents) {
+			b.Run(fmt.Sprintf("%s/%dx%d", s.name, size.agents, size.params), func(b *testing.B) {
+				us := make(Slice, len(plain))
+				for i, u := range plain {
+					c := *u
+					c.Steps = float64(10 + i%7)
+					c.Vectors = u.Vectors
+					if len(s.strategy.UpdateLayout(LayoutOf(global))) > 1 { // the deltas, for control variates too
+						c.Vectors = append(c.Vectors[:1:1], Vector{Name: "control." + u.Vectors[0].Name, F32: u.Vectors[0].F32})
+					}
+					us[i] = &c
+				}
+				b.SetBytes(4 * int64(size.agents) * int64(LayoutOf(us[0].Vectors).Size()))
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := s.strategy.Aggregate(global, nil, us); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
