@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/millwright-iot/millwright/coordinator/internal/fleet"
+	"github.com/millwright-iot/millwright/coordinator/internal/ledger"
 	"github.com/millwright-iot/millwright/coordinator/store"
 )
 
@@ -46,7 +47,7 @@ func (c *Coordinator) collectGarbage(ctx context.Context) error {
 // referenced returns the digest of every blob that a record names.
 func (c *Coordinator) referenced(ctx context.Context) (map[string]bool, error) {
 	used := map[string]bool{}
-	for _, prefix := range []string{"job/", "update/"} {
+	for _, prefix := range []string{"job/", "update/", ledger.RecordPrefix} {
 		records, err := c.st.List(ctx, prefix)
 		if err != nil {
 			return nil, fmt.Errorf("list records below %q: %w", prefix, err)
@@ -55,14 +56,15 @@ func (c *Coordinator) referenced(ctx context.Context) (map[string]bool, error) {
 			if strings.HasPrefix(r.Key, "job/") && strings.Contains(r.Key, "/round/") {
 				continue // names no blob
 			}
-			var refs struct { // a head, a version or an update
+			var refs struct { // a head, a version, an update or a contribution
 				Model store.Blob `json:"model"`
+				State store.Blob `json:"state"`
 				Blob  store.Blob `json:"blob"`
 			}
 			if err := json.Unmarshal(r.Value, &refs); err != nil {
 				return nil, fmt.Errorf("decode record %q: %w; restore the data directory from a backup", r.Key, err)
 			}
-			used[refs.Model.SHA256], used[refs.Blob.SHA256] = true, true
+			used[refs.Model.SHA256], used[refs.State.SHA256], used[refs.Blob.SHA256] = true, true, true
 		}
 	}
 	return used, nil
@@ -84,7 +86,7 @@ func (j *jobState) tidy(ctx context.Context) error {
 	if err := j.pruneRounds(ctx); err != nil {
 		return err
 	}
-	return j.c.dropBlobs(ctx, append(garbage, j.previousBase)...)
+	return j.c.dropBlobs(ctx, append(garbage, j.replaced...)...)
 }
 
 // deleteUpdates deletes the records of updates to any but the open round, and
@@ -102,6 +104,9 @@ func (j *jobState) deleteUpdates(ctx context.Context) (digests []string, err err
 		var u updateRecord
 		if err := json.Unmarshal(r.Value, &u); err != nil {
 			return nil, fmt.Errorf("decode record %q: %w; restore the data directory from a backup", r.Key, err)
+		}
+		if gateway, waits := strings.CutPrefix(r.Key, waitingPrefix(j.spec.Name)); waits && j.mayCount(gateway, u.From) {
+			continue
 		}
 		digests = append(digests, u.Blob.SHA256)
 		old = append(old, r)
@@ -161,7 +166,7 @@ func (c *Coordinator) inUse(sha256 string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, j := range c.jobs {
-		if j.head.Model.SHA256 == sha256 || j.book.Holds(sha256) {
+		if j.names(sha256) || j.book.Holds(sha256) || j.ledger != nil && j.ledger.Holds(sha256) {
 			return true
 		}
 		if j.cur == nil {

@@ -48,7 +48,7 @@ func TestCollectGarbage_DeletesOrphansAndNothingElse(t *testing.T) {
 		f.join("b")
 		synctest.Wait()
 		f.stop()
-		before, _ := st.ListBlobs(t.Context())
+		before := blobsBeside(t, st)
 		orphan, err := st.PutBlob(t.Context(), strings.NewReader("left by a crash"))
 		if err != nil {
 			t.Fatal(err)
@@ -56,7 +56,7 @@ func TestCollectGarbage_DeletesOrphansAndNothingElse(t *testing.T) {
 		cfg.Jobs = cfg.Jobs[:1] // the other job leaves the configuration and keeps its models
 		f = startFixture(t, cfg, st)
 		defer f.stop()
-		after, _ := st.ListBlobs(t.Context())
+		after := blobsBeside(t, st)
 		if len(after) != len(before) || len(after) != 2 {
 			t.Errorf("%d blobs before, %d after the restart", len(before), len(after))
 		}

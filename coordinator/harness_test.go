@@ -33,6 +33,8 @@ func pumpJob(name string) job.Spec {
 		},
 		Model:  model.Spec{Kind: "gaussian"},
 		Rounds: job.RoundPolicy{Every: time.Minute, MinParticipants: 2, Deadline: 30 * time.Second},
+		// What agents here send is made up for adding: no rows have such sums.
+		Quarantine: job.QuarantineSpec{Enabled: new(bool)},
 	}
 }
 
@@ -265,6 +267,33 @@ func encoded(t *testing.T, u *fedavg.Update) []byte {
 		t.Fatal(err)
 	}
 	return data
+}
+
+// blobsBeside returns the blobs in the store that are not the newest contribution
+// of a gateway, each of which must be there.
+func blobsBeside(t *testing.T, st store.Store) []store.Blob {
+	t.Helper()
+	blobs, err := st.ListBlobs(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	records, err := st.List(t.Context(), "ledger/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range records {
+		var c struct{ Blob store.Blob }
+		if err := json.Unmarshal(r.Value, &c); err != nil {
+			t.Fatal(err)
+		}
+		i := slices.Index(blobs, c.Blob)
+		if i < 0 {
+			t.Errorf("blob of %s is not there", r.Key)
+			continue
+		}
+		blobs = slices.Delete(blobs, i, i+1)
+	}
+	return blobs
 }
 
 // messagesOf returns the messages of one type that an agent got.

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/millwright-iot/millwright/coordinator/internal/fleet"
+	"github.com/millwright-iot/millwright/coordinator/internal/ledger"
+	"github.com/millwright-iot/millwright/coordinator/internal/quarantine"
 	"github.com/millwright-iot/millwright/coordinator/internal/release"
 	"github.com/millwright-iot/millwright/coordinator/store"
 	"github.com/millwright-iot/millwright/fedavg"
@@ -29,7 +31,8 @@ type jobState struct {
 	digest   string   // of spec
 	lineage  string
 	family   model.Family
-	layout   fedavg.Layout
+	layout   fedavg.Layout // of the parameters
+	updates  fedavg.Layout // of what agents send
 	strategy fedavg.Strategy
 	wake     chan struct{} // capacity 1: something happened that run should look at
 
@@ -42,13 +45,22 @@ type jobState struct {
 	doubt *head
 	// unwritten is the outcome whose history is not written yet; run's alone.
 	unwritten *outcome
-	// previousBase is the blob that head.Model replaced last; run's alone. An
-	// initial model is in no history, so nobody else would delete it.
-	previousBase string
+	// replaced are the blobs that the head named before its last change; run's
+	// alone. Initial models and states of the strategy are in no history, so
+	// nobody else would delete them.
+	replaced []string
+	// waiting are updates that are to count in a later round than their own, by
+	// gateway; guarded by c.mu.
+	waiting map[string]updateRecord
+
+	quarantine *quarantine.Book // set by load; nil before
+	ledger     *ledger.Ledger   // of a statistics job, set by load; else nil
+	requests   []*forgetting    // what people asked for; guarded by c.mu
 
 	book   *release.Book
 	rounds []fleet.Round // ended ones, oldest first; guarded by c.mu
 	cur    *round        // the open round, or nil; guarded by c.mu
+	tasks  tasks         // of an asynchronous job; guarded by c.mu
 }
 
 // round is the open round in memory. Its fields are guarded by c.mu.
@@ -56,7 +68,8 @@ type round struct {
 	openRound
 	base     store.Blob
 	parts    map[string]*participant
-	bytesOut atomic.Int64 // of the global model, sent to participants
+	aside    map[string]string // why an update received does not count, by gateway
+	bytesOut atomic.Int64      // of the global model, sent to participants
 }
 
 // participant is a gateway's part in the open round.
@@ -79,17 +92,20 @@ func newJob(c *Coordinator, spec job.Spec) (*jobState, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode spec: %w", err)
 	}
+	layout := family.ParamLayout()
 	return &jobState{
 		c: c, spec: spec, json: data, digest: spec.Digest(), lineage: lineageOf(spec),
-		family: family, layout: family.ParamLayout(), strategy: strategy, wake: make(chan struct{}, 1),
+		family: family, layout: layout, updates: strategy.UpdateLayout(layout), strategy: strategy,
+		waiting: map[string]updateRecord{}, tasks: tasks{}, wake: make(chan struct{}, 1),
 	}, nil
 }
 
-// lineageOf digests what the parameters of a job depend on. Alarm settings, the
-// role and the round policy are left out: changing them does not make what was
-// learned worthless.
+// lineageOf digests what the parameters of a job depend on. Left out is what can
+// change without making worthless what was learned: alarm settings, the role, and
+// how rounds are held and their updates sent, examined and merged.
 func lineageOf(spec job.Spec) string {
-	spec.Alarm, spec.Rounds, spec.Role = job.AlarmSpec{}, job.RoundPolicy{}, ""
+	spec.Alarm, spec.Rounds, spec.Role, spec.Quarantine = job.AlarmSpec{}, job.RoundPolicy{}, "", job.QuarantineSpec{}
+	spec.Strategy, spec.Compression = job.StrategySpec{}, nil
 	data, err := json.Marshal(spec)
 	if err != nil { // NaN, which Validate refuses
 		data = []byte(err.Error())
@@ -131,6 +147,12 @@ func (j *jobState) load(ctx context.Context) error {
 	if err := j.adopt(ctx); err != nil {
 		return err
 	}
+	if err := j.openBooks(ctx); err != nil {
+		return err
+	}
+	if err := j.loadWaiting(ctx); err != nil {
+		return err
+	}
 	return j.resume(ctx)
 }
 
@@ -152,7 +174,7 @@ func (j *jobState) adopt(ctx context.Context) error {
 		old.SpecDigest = j.digest
 		global = *old
 	} else {
-		next.Commits, next.Failures, next.NotBefore = 0, 0, time.Time{}
+		next.Commits, next.Failures, next.NotBefore, next.Forgetting = 0, 0, time.Time{}, nil
 	}
 	blob, release, err := j.c.writeGlobal(ctx, &global)
 	if err != nil {
@@ -161,6 +183,11 @@ func (j *jobState) adopt(ctx context.Context) error {
 	defer release()
 	failpoint.Here(failpoint.JobInitial)
 	next.Spec, next.Lineage, next.Model, next.Open, next.Last = j.digest, j.lineage, blob, nil, nil
+	if !kept || next.Strategy != j.spec.Strategy.Name {
+		next.State, next.Strategy = store.Blob{}, ""
+	}
+	// Updates that wait were learned from parameters under the former spec.
+	next.Initial, next.InitialSHA256, next.Taken = next.Version, blob.SHA256, nil
 	if live, ok := j.book.Live(j.lineage); ok && kept {
 		live.Spec, live.Blob = j.digest, blob
 		if err := j.book.Write(ctx, live); err != nil {
@@ -332,11 +359,17 @@ func (c *Coordinator) writeGlobal(ctx context.Context, g *fedavg.Global) (blob s
 	if err != nil {
 		return store.Blob{}, nil, err
 	}
+	return c.writeBlob(ctx, data)
+}
+
+// writeBlob stores data, and protects the blob from being collected until release
+// is called.
+func (c *Coordinator) writeBlob(ctx context.Context, data []byte) (blob store.Blob, release func(), err error) {
 	sum := sha256.Sum256(data)
 	release = c.pins.hold(hex.EncodeToString(sum[:]))
 	if blob, err = c.st.PutBlob(ctx, bytes.NewReader(data)); err != nil {
 		release()
-		return store.Blob{}, nil, fmt.Errorf("store global model: %w", err)
+		return store.Blob{}, nil, fmt.Errorf("store global model or state: %w", err)
 	}
 	return blob, release, nil
 }

@@ -23,7 +23,11 @@ func (j *jobState) aggregate(ctx context.Context) (*fedavg.Global, error) {
 	if err != nil {
 		return nil, err
 	}
-	result, err := j.strategy.Aggregate(base.Vectors, nil, &storedUpdates{ctx: ctx, j: j})
+	updates, err := j.countable(ctx)
+	var result fedavg.Result
+	if err == nil {
+		result, err = j.strategy.Aggregate(base.Vectors, nil, updates)
+	}
 	var bad *fedavg.UpdateError
 	if errors.As(err, &bad) || errors.Is(err, fedavg.ErrNoUpdates) {
 		return nil, fmt.Errorf("%w: %w", errUnusable, err)
@@ -38,19 +42,20 @@ func (j *jobState) aggregate(ctx context.Context) (*fedavg.Global, error) {
 	}, nil
 }
 
-// storedUpdates are the counted updates of the closed round, read one by one, by
-// gateway. It implements fedavg.Updates.
+// storedUpdates are updates of the closed round, read one by one, by gateway. It
+// implements fedavg.Updates.
 type storedUpdates struct {
-	ctx context.Context
-	j   *jobState
+	ctx      context.Context
+	j        *jobState
+	gateways []string // sorted
 }
 
 // Len implements fedavg.Updates.
-func (s *storedUpdates) Len() int { return len(s.j.cur.Counted) }
+func (s *storedUpdates) Len() int { return len(s.gateways) }
 
 // Each implements fedavg.Updates.
 func (s *storedUpdates) Each(fn func(*fedavg.Update) error) error {
-	for _, gateway := range s.j.cur.Counted {
+	for _, gateway := range s.gateways {
 		u, err := s.load(gateway)
 		if err != nil {
 			return err
@@ -72,7 +77,13 @@ func (s *storedUpdates) load(gateway string) (*fedavg.Update, error) {
 	if revision == 0 {
 		return nil, &fedavg.UpdateError{Agent: gateway, Err: fmt.Errorf("record %q is gone from the store", key)}
 	}
-	data, err := s.j.c.readBlob(s.ctx, rec.Blob.SHA256)
+	return s.j.readUpdate(s.ctx, gateway, rec.Blob.SHA256)
+}
+
+// readUpdate reads and decodes a stored update. One that is lost or damaged is a
+// *fedavg.UpdateError.
+func (j *jobState) readUpdate(ctx context.Context, gateway, sha256 string) (*fedavg.Update, error) {
+	data, err := j.c.readBlob(ctx, sha256)
 	var corrupt *store.CorruptError
 	if errors.Is(err, store.ErrNotFound) || errors.As(err, &corrupt) {
 		return nil, &fedavg.UpdateError{Agent: gateway, Err: err}
@@ -80,7 +91,7 @@ func (s *storedUpdates) load(gateway string) (*fedavg.Update, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read update of gateway %q: %w", gateway, err)
 	}
-	u, err := fedavg.DecodeUpdate(data, s.j.layout)
+	u, err := fedavg.DecodeUpdate(data, j.layout)
 	if err != nil {
 		return nil, &fedavg.UpdateError{Agent: gateway, Err: err}
 	}
@@ -121,5 +132,6 @@ func (j *jobState) view() fleet.Round {
 			r.BytesIn += p.Bytes
 		}
 	}
+	cur.showAside(r.Participants)
 	return r
 }

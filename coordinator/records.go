@@ -19,6 +19,8 @@ func headKey(job string) string            { return "job/" + job + "/head" }
 func roundPrefix(job string) string        { return "job/" + job + "/round/" }
 func updatePrefix(job string) string       { return "update/" + job + "/" }
 func updateKey(r roundID, g string) string { return r.updatePrefix() + g }
+func waitingPrefix(job string) string      { return updatePrefix(job) + "waiting/" }
+func waitingKey(job, g string) string      { return waitingPrefix(job) + g }
 
 func roundKey(r roundID) string {
 	return fmt.Sprintf("%s%012d.%06d", roundPrefix(r.Job), r.Round, r.Attempt)
@@ -54,6 +56,20 @@ type head struct {
 	Failures  int        `json:"failures"`
 	NotBefore time.Time  `json:"not_before"` // the next round starts no earlier
 	Open      *openRound `json:"open,omitempty"`
+	// Forgetting are the gateways that a person wants out of the model; the next
+	// version is made without them, before any other round. Sorted.
+	Forgetting []string `json:"forgetting,omitempty"`
+	// State is what the strategy of that name keeps from one round to the next; it
+	// belongs to Model, and no state stands for the first round.
+	State    store.Blob `json:"state,omitzero"`
+	Strategy string     `json:"strategy,omitempty"`
+	// Initial is the version number that the parameters had with which this
+	// lineage began, and their digest.
+	Initial       uint64 `json:"initial"`
+	InitialSHA256 string `json:"initial_sha256,omitempty"`
+	// Taken is the newest try of which an update of a gateway was used in a later
+	// round than its own, or was given up: neither it nor an older one counts again.
+	Taken map[string]try `json:"taken,omitempty"`
 	// Last is the outcome whose history records may not be written yet.
 	Last *outcome `json:"last,omitempty"`
 }
@@ -65,10 +81,32 @@ type openRound struct {
 	Started  time.Time `json:"started"`
 	Deadline time.Time `json:"deadline"`
 	Gateways []string  `json:"gateways"` // it was announced to, sorted
+	// Want is how many updates are enough to close before the deadline; 0 stands
+	// for those of all Gateways.
+	Want int `json:"want,omitempty"`
 	// Closed is set before aggregating. From then on exactly the updates of
 	// Counted make the next version, whatever else arrives, also after a crash.
 	Closed  bool     `json:"closed"`
 	Counted []string `json:"counted,omitempty"` // gateways, sorted
+	// Carried are updates of earlier rounds that count in this one, by gateway.
+	Carried []carried `json:"carried,omitempty"`
+}
+
+// try is one attempt at one round.
+type try struct {
+	Round   uint64 `json:"round"`
+	Attempt uint32 `json:"attempt"`
+}
+
+// after says whether t is later than o.
+func (t try) after(o try) bool {
+	return t.Round > o.Round || t.Round == o.Round && t.Attempt > o.Attempt
+}
+
+// carried names the update of a gateway that counts in a later round than its own.
+type carried struct {
+	Gateway string `json:"gateway"`
+	try
 }
 
 // outcome is how a round ended.
@@ -83,6 +121,8 @@ type updateRecord struct {
 	Weight   float64            `json:"weight"`
 	Metrics  map[string]float64 `json:"metrics,omitempty"`
 	Received time.Time          `json:"received"`
+	// From is what the update answers, if it waits for a round to count in.
+	From try `json:"from,omitzero"`
 }
 
 // getRecord decodes the record at key into dst and returns its revision, 0 when

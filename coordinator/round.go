@@ -11,6 +11,7 @@ import (
 	"github.com/millwright-iot/millwright/coordinator/internal/fleet"
 	"github.com/millwright-iot/millwright/coordinator/internal/release"
 	"github.com/millwright-iot/millwright/coordinator/internal/rpc"
+	"github.com/millwright-iot/millwright/coordinator/store"
 	"github.com/millwright-iot/millwright/fedavg/failpoint"
 )
 
@@ -75,21 +76,28 @@ func (j *jobState) step(ctx context.Context) (time.Duration, error) {
 		return 0, j.resolve(ctx)
 	case j.unwritten != nil:
 		return 0, j.settle(ctx)
+	case j.mustForget():
+		return 0, j.forget(ctx)
 	case j.cur == nil && j.done():
 		return idle, nil
 	case j.cur == nil:
-		if wait := time.Until(j.head.NotBefore); wait > 0 {
+		if wait := time.Until(j.head.NotBefore); wait > 0 && !j.async() {
 			return wait, nil
 		}
-		gateways := j.selectReady()
+		gateways, want := j.selectReady()
 		if len(gateways) == 0 {
 			return idle, nil
 		}
-		return 0, j.start(ctx, gateways)
+		return 0, j.start(ctx, gateways, want)
 	case j.cur.Closed:
 		return 0, j.commit(ctx)
 	}
-	why, wait := j.standing()
+	judge := j.standing
+	if j.async() {
+		j.assign()
+		judge = j.standingAsync
+	}
+	why, wait := judge()
 	switch why {
 	case goesOn:
 		return wait, nil
@@ -100,13 +108,13 @@ func (j *jobState) step(ctx context.Context) (time.Duration, error) {
 }
 
 // start opens the next attempt.
-func (j *jobState) start(ctx context.Context, gateways []string) error {
+func (j *jobState) start(ctx context.Context, gateways []string, want int) error {
 	now := time.Now()
 	next := j.head
 	next.Attempt++
 	next.Open = &openRound{
 		Round: next.Version + 1, Attempt: next.Attempt,
-		Started: now, Deadline: now.Add(j.spec.Rounds.Deadline), Gateways: gateways,
+		Started: now, Deadline: now.Add(j.spec.Rounds.Deadline), Gateways: gateways, Want: want,
 	}
 	failpoint.Here(failpoint.RoundStarts)
 	return j.swap(ctx, next)
@@ -114,9 +122,12 @@ func (j *jobState) start(ctx context.Context, gateways []string) error {
 
 // enter makes next the present head, and does what follows from the transition.
 func (j *jobState) enter(next head, revision uint64) {
-	if j.head.Model != next.Model {
-		j.previousBase = j.head.Model.SHA256
+	for _, old := range []store.Blob{j.head.Model, j.head.State} {
+		if old != next.Model && old != next.State {
+			j.replaced = append(j.replaced, old.SHA256)
+		}
 	}
+	before := j.head
 	j.revision = revision
 	j.c.mu.Lock()
 	j.head = next
@@ -128,6 +139,8 @@ func (j *jobState) enter(next head, revision uint64) {
 	case next.Open == nil && j.cur != nil:
 		failpoint.Here(failpoint.RoundCommitted)
 		j.ended(*next.Last)
+	case len(before.Forgetting) > 0 && len(next.Forgetting) == 0:
+		j.forgotten(before.Forgetting, *next.Last)
 	}
 }
 
@@ -136,6 +149,11 @@ func (j *jobState) announce() {
 	j.c.mu.Lock()
 	defer j.c.mu.Unlock()
 	j.cur = newRound(*j.head.Open, j.head.Model)
+	if j.async() {
+		j.cur.Gateways, j.cur.parts = nil, map[string]*participant{} // assign invites
+		j.c.notify()
+		return
+	}
 	for _, name := range j.cur.Gateways {
 		if g := j.c.gateways[name]; g != nil && g.peer != nil {
 			g.peer.Send(j.announcement())
@@ -164,6 +182,7 @@ func (j *jobState) close(ctx context.Context) error {
 			j.cur.Counted = append(j.cur.Counted, name)
 		}
 	}
+	j.cur.Carried = j.countWaiting()
 	j.c.mu.Unlock()
 	return j.writeClosed(ctx)
 }
@@ -183,7 +202,7 @@ func (j *jobState) commit(ctx context.Context) error {
 	if !j.head.Open.Closed {
 		return j.writeClosed(ctx)
 	}
-	global, err := j.aggregate(ctx)
+	global, state, err := j.aggregate(ctx)
 	if errors.Is(err, errUnusable) {
 		return j.abandon(ctx, err.Error())
 	}
@@ -196,6 +215,11 @@ func (j *jobState) commit(ctx context.Context) error {
 		return err
 	}
 	defer unpin()
+	stateBlob, unpinState, err := j.writeState(ctx, state)
+	if err != nil {
+		return err
+	}
+	defer unpinState()
 	failpoint.Here(failpoint.RoundStored)
 	now := time.Now()
 	summary := j.summary(now)
@@ -206,6 +230,8 @@ func (j *jobState) commit(ctx context.Context) error {
 	}
 	next := j.head
 	next.Version, next.Model, next.Open = global.Version, blob, nil
+	next.State, next.Strategy = stateBlob, j.spec.Strategy.Name
+	next.Taken = j.taken()
 	next.Attempt, next.Failures = 0, 0
 	next.Commits++
 	next.NotBefore = now.Add(j.spec.Rounds.Every)
@@ -220,6 +246,9 @@ func (j *jobState) abandon(ctx context.Context, reason string) error {
 	summary.State, summary.Reason = "abandoned", reason
 	next := j.head
 	next.Open = nil
+	// Carried updates of a closed round have been tried: they are given up, or the
+	// next attempt would fail as this one did.
+	next.Taken = j.taken()
 	next.NotBefore = now.Add(retryPause(j.c.cfg.Limits.RetryPause, next.Failures))
 	next.Failures++
 	next.Last = &outcome{Round: summary}
@@ -237,7 +266,7 @@ func (j *jobState) ended(o outcome) {
 	j.unwritten = &o
 	j.remember(o)
 	j.c.mu.Lock()
-	participants := j.cur.Gateways
+	participants := j.finished()
 	j.cur = nil
 	end := rpc.RoundEnd{
 		Job: j.spec.Name, Round: o.Round.Round, Attempt: o.Round.Attempt,
@@ -249,16 +278,21 @@ func (j *jobState) ended(o outcome) {
 		}
 	}
 	if o.Version != nil {
-		for _, g := range j.c.gateways {
-			if g.peer != nil && g.classes[j.spec.Class] {
-				g.peer.Send(j.releaseOf(*o.Version))
-			}
-		}
+		j.spread(*o.Version)
 	}
 	j.c.notify()
 	j.c.mu.Unlock()
 	j.c.metrics.roundEnded(o.Round)
 	j.logEnd(o)
+}
+
+// spread tells every connected gateway of the class to run v. c.mu is held.
+func (j *jobState) spread(v release.Version) {
+	for _, g := range j.c.gateways {
+		if g.peer != nil && g.classes[j.spec.Class] {
+			g.peer.Send(j.releaseOf(v))
+		}
+	}
 }
 
 // settle writes the history of the round that just ended and deletes what only

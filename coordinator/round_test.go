@@ -170,9 +170,8 @@ func TestRound_SlowAgentDoesNotHoldTheRest(t *testing.T) {
 		if p := f.rounds("pump")[0].Participants; p[2].Gateway != "slow" || p[2].State != "training" {
 			t.Errorf("participants = %+v", p)
 		}
-		blobs, listErr := f.c.st.ListBlobs(t.Context())
-		if listErr != nil || len(blobs) != 1 { // version 1 is all there is to keep
-			t.Errorf("blobs = %v, %v", blobs, listErr)
+		if blobs := blobsBeside(t, f.c.st); len(blobs) != 1 { // version 1 is all there is to keep
+			t.Errorf("blobs = %v", blobs)
 		}
 	})
 }

@@ -246,7 +246,7 @@ func TestHistory_IsBounded(t *testing.T) {
 			}
 			rounds, _ := st.List(t.Context(), "job/pump/round/")
 			models, _ := st.List(t.Context(), "job/pump/model/")
-			blobs, _ := st.ListBlobs(t.Context())
+			blobs := blobsBeside(t, st)
 			if len(rounds) != 3 || len(models) != 2 || len(blobs) != 2 {
 				t.Errorf("store keeps %d rounds, %d models, %d blobs", len(rounds), len(models), len(blobs))
 			}

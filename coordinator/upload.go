@@ -70,6 +70,7 @@ func (u *upload) take(ctx context.Context, recv func() ([]byte, error)) (rpc.Rec
 	var refusal *rpc.Refusal
 	if errors.As(err, &refusal) && fedrpc.Refused(err) && refusal.Reason != rpc.Contradiction {
 		u.reject(refusal)
+		u.accuse(ctx, refusal)
 	}
 	if !u.doubt { // else the record, if there is one, must keep its blob
 		u.discard(ctx)

@@ -122,7 +122,7 @@ func TestUpload_BadOnesAreRefusedAndHarmNobody(t *testing.T) {
 				if p.Gateway != "bad" || p.State != "rejected" || p.Reason == "" || len(p.Reason) > 200 {
 					t.Errorf("participant = %+v", p)
 				}
-				if blobs, _ := st.ListBlobs(t.Context()); len(blobs) != 1 {
+				if blobs := blobsBeside(t, st); len(blobs) != 1 {
 					t.Errorf("%d blobs kept, want the new version alone", len(blobs))
 				}
 			})
@@ -339,7 +339,7 @@ func TestUpload_RoundClosesWhileItIsOnItsWay(t *testing.T) {
 		}
 		checkSum(t, f, "pump", 1, "quick")
 		records, _ := st.List(t.Context(), "update/")
-		blobs, _ := st.ListBlobs(t.Context())
+		blobs := blobsBeside(t, st)
 		if len(records) != 0 || len(blobs) != 1 {
 			t.Errorf("%d records and %d blobs kept; want none and the model", len(records), len(blobs))
 		}

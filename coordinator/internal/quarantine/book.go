@@ -51,7 +51,7 @@ type state struct {
 	Lineage string   `json:"lineage"`
 	History []Level  `json:"history"` // oldest first
 	Entries []Entry  `json:"entries"` // by gateway
-	Last    Decision `json:"last"` // newest
+	Last    Decision `json:"last"`    // newest
 }
 
 // Book remembers, in the store, who of a job is in quarantine and what is usual.

@@ -20,6 +20,7 @@ const (
 	rowsPerMachine = 120          // least rows from which a machine's wander is measured
 	maxWanderLog   = 6.9077552790 // ln 1000, the largest wander a machine reports
 	rounding       = 1e-9         // relative slack for sums of float64
+	maxSquares     = 1e17         // 1e5 rows at model.ZLimit; fedavg.Accumulator holds 46 such gateways
 )
 
 // ImpossibleSums says why u cannot be sums over any rows, or "" if it can. It needs
@@ -59,7 +60,7 @@ func impossibleMoments(n float64, sum, outer []float64) string {
 	at := 0
 	for i := range p {
 		square := outer[at]
-		if square < 0 {
+		if square < 0 || square > maxSquares {
 			return fmt.Sprintf("sum of squares of feature %d is %.6g", i, square)
 		}
 		root[i] = math.Sqrt(square)

@@ -82,6 +82,7 @@ func TestImpossibleSums_FindsWhatNoRowsHave(t *testing.T) {
 		"product":    {func(u *fedavg.Update) { vector(u, "outer")[1] = 5000 }, "features 0 and 1"},
 		"wander":     {func(u *fedavg.Update) { vector(u, "wander_log")[2] = -14 }, "feature 2 wanders"},
 		"machines":   {func(u *fedavg.Update) { vector(u, "machines")[0] = 100 }, "100 machines"},
+		"overflow":   {func(u *fedavg.Update) { vector(u, "outer")[0] = 4e18 }, "sum of squares of feature 0 is 4e+18"},
 		"half a row": {func(u *fedavg.Update) { u.Weight = 0.5; vector(u, "count")[0] = 0.5 }, "0.5 rows"},
 	} {
 		u := sums(t, r, "g", 2, 300, 4, nil)
