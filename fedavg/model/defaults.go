@@ -38,6 +38,13 @@ func (s Spec) WithDefaults() Spec {
 		setDefault(&a.LearningRate, 0.01)
 		s.Autoencoder = &a
 	}
+	if s.Ridge != nil || s.Kind == KindRidge {
+		r := RidgeSpec{}
+		if s.Ridge != nil {
+			r = *s.Ridge
+		}
+		s.Ridge = r.withDefaults()
+	}
 	return s
 }
 
@@ -64,14 +71,17 @@ func (s Spec) Validate() []Problem {
 	}
 	s = s.WithDefaults()
 	switch s.Kind {
-	case KindGaussian, KindAutoencoder:
+	case KindGaussian, KindAutoencoder, KindRidge:
 	case "":
-		bad("kind", "is missing; it must be %q or %q", KindGaussian, KindAutoencoder)
+		bad("kind", "is missing; it must be %q, %q or %q", KindGaussian, KindAutoencoder, KindRidge)
 	default:
-		bad("kind", "is %q; it must be %q or %q", s.Kind, KindGaussian, KindAutoencoder)
+		bad("kind", "is %q; it must be %q, %q or %q", s.Kind, KindGaussian, KindAutoencoder, KindRidge)
+	}
+	if s.Ridge != nil {
+		s.Ridge.validate(s.Kind, bad)
 	}
 	if g := s.Gaussian; g != nil {
-		if s.Kind == KindAutoencoder {
+		if s.Kind == KindAutoencoder || s.Kind == KindRidge {
 			bad("gaussian", "does not belong to a model of kind %q; remove it", s.Kind)
 		}
 		if !(g.Shrinkage > 0 && g.Shrinkage <= 1) {
@@ -85,7 +95,7 @@ func (s Spec) Validate() []Problem {
 		}
 	}
 	if a := s.Autoencoder; a != nil {
-		if s.Kind == KindGaussian {
+		if s.Kind == KindGaussian || s.Kind == KindRidge {
 			bad("autoencoder", "does not belong to a model of kind %q; remove it", s.Kind)
 		}
 		if len(a.Hidden) > maxHiddenLayers {

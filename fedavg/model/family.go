@@ -26,6 +26,13 @@ func NewFamily(spec Spec, features int) (Family, error) {
 	if errs != nil {
 		return nil, fmt.Errorf("make model family: %w", errors.Join(errs...))
 	}
+	if spec.Kind == KindRidge {
+		f, err := newRidge(*spec.Ridge, features)
+		if err != nil {
+			return nil, err
+		}
+		return f, nil
+	}
 	if spec.Kind == KindAutoencoder {
 		f, err := newAutoencoder(*spec.Autoencoder, features)
 		if err != nil {

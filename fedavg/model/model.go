@@ -46,6 +46,7 @@ type Family interface {
 type Set struct {
 	Machine string
 	Rows    [][]float64 // standardised, oldest first, all finite
+	Targets []float64   // what was true at each row, finite; only supervised families want them
 }
 
 // Trained is the result of local training.

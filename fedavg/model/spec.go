@@ -2,9 +2,10 @@ package model
 
 // Spec chooses a model kind and its settings. Settings of other kinds must be absent.
 type Spec struct {
-	Kind        string           `yaml:"kind" json:"kind"` // "gaussian" or "autoencoder"
+	Kind        string           `yaml:"kind" json:"kind"` // "gaussian", "autoencoder" or "ridge"
 	Gaussian    *GaussianSpec    `yaml:"gaussian,omitempty" json:"gaussian,omitempty"`
 	Autoencoder *AutoencoderSpec `yaml:"autoencoder,omitempty" json:"autoencoder,omitempty"`
+	Ridge       *RidgeSpec       `yaml:"ridge,omitempty" json:"ridge,omitempty"`
 
 	// Overlap is how many consecutive rows share samples because windows overlap;
 	// 0 and 1 mean none. It is not a setting: job.Spec.Family derives it from
@@ -16,6 +17,7 @@ type Spec struct {
 const (
 	KindGaussian    = "gaussian"
 	KindAutoencoder = "autoencoder"
+	KindRidge       = "ridge"
 )
 
 // GaussianSpec sets up the Mahalanobis detector learned from sums.
@@ -37,4 +39,19 @@ type AutoencoderSpec struct {
 	BatchSize    int     `yaml:"batch_size" json:"batch_size"`       // default 32
 	LearningRate float64 `yaml:"learning_rate" json:"learning_rate"` // default 0.01
 	Proximal     float64 `yaml:"proximal" json:"proximal"`           // FedProx μ ≥ 0; default 0
+}
+
+// RidgeSpec sets up the regression on random features learned from sums. It needs
+// targets (Set.Targets).
+type RidgeSpec struct {
+	Units   int     `yaml:"units" json:"units"`     // random ReLU units of a member; default 400
+	Inputs  int     `yaml:"inputs" json:"inputs"`   // features each unit looks at; default 3
+	Members int     `yaml:"members" json:"members"` // fits, each with units of its own, whose mean is the prediction; default 4
+	Lambda  float64 `yaml:"lambda" json:"lambda"`   // λ > 0, in rows: how strongly coefficients are shrunk; default 10
+	// Cap limits targets and predictions: how many cycles before the end the
+	// machine counts as new. Default 125, which is customary for turbofans.
+	Cap float64 `yaml:"cap" json:"cap"`
+	// Forgetting γ weighs a row γ^(rows of the machine since), 0 < γ ≤ 1. Default 1: never.
+	Forgetting float64 `yaml:"forgetting" json:"forgetting"`
+	Seed       uint64  `yaml:"seed" json:"seed"` // of the random units, the same on every agent; default 1
 }

@@ -1,0 +1,43 @@
+package model
+
+func (r RidgeSpec) withDefaults() *RidgeSpec {
+	setDefault(&r.Units, 400)
+	setDefault(&r.Inputs, 3)
+	setDefault(&r.Members, 4)
+	setDefault(&r.Lambda, 10)
+	setDefault(&r.Cap, 125)
+	setDefault(&r.Forgetting, 1)
+	setDefault(&r.Seed, 1)
+	return &r
+}
+
+// Limits of a ridge model, so that a slip of the keyboard cannot exhaust a
+// gateway's memory: φφᵀ of 2000 units takes 32 MB to sum.
+const (
+	maxRidgeUnits   = 2000
+	maxRidgeMembers = 64
+)
+
+func (r *RidgeSpec) validate(kind string, bad func(path, format string, args ...any)) {
+	if kind == KindGaussian || kind == KindAutoencoder {
+		bad("ridge", "does not belong to a model of kind %q; remove it", kind)
+	}
+	if r.Units < 1 || r.Units > maxRidgeUnits {
+		bad("ridge.units", "is %d; it must be 1 to %d", r.Units, maxRidgeUnits)
+	}
+	if r.Inputs < 1 {
+		bad("ridge.inputs", "is %d; it must be at least 1", r.Inputs)
+	}
+	if r.Members < 1 || r.Members > maxRidgeMembers {
+		bad("ridge.members", "is %d; it must be 1 to %d", r.Members, maxRidgeMembers)
+	}
+	if !positive(r.Lambda) {
+		bad("ridge.lambda", "is %v; it must be a positive number", r.Lambda)
+	}
+	if !(r.Cap > 0 && r.Cap <= 1e6) {
+		bad("ridge.cap", "is %v; it must be above 0 and at most a million", r.Cap)
+	}
+	if !(r.Forgetting > 0 && r.Forgetting <= 1) {
+		bad("ridge.forgetting", "is %v; it must be above 0 and at most 1", r.Forgetting)
+	}
+}
