@@ -16,10 +16,12 @@ import (
 	"github.com/millwright-iot/millwright/agent/internal/durable"
 	"github.com/millwright-iot/millwright/agent/internal/infer"
 	"github.com/millwright-iot/millwright/agent/internal/journal"
+	"github.com/millwright-iot/millwright/agent/internal/link"
 	"github.com/millwright-iot/millwright/agent/internal/models"
 	"github.com/millwright-iot/millwright/agent/internal/pipeline"
 	"github.com/millwright-iot/millwright/agent/internal/publish"
 	"github.com/millwright-iot/millwright/agent/internal/samples"
+	"github.com/millwright-iot/millwright/agent/internal/sparkplug"
 	"github.com/millwright-iot/millwright/agent/internal/uplink"
 	"github.com/millwright-iot/millwright/fedavg/job"
 	"github.com/millwright-iot/millwright/sensors"
@@ -43,6 +45,7 @@ type Agent struct {
 	byName    map[string]*pipeline.Machine
 	source    *mqttsource.Source
 	publisher *publish.Publisher // nil if results are not published
+	sparkplug *sparkplug.Node    // nil if the gateway is no edge node
 	server    *api.Server
 	uplink    *uplink.Uplink // nil without a coordinator
 	pulse     pulse
@@ -93,7 +96,7 @@ func New(cfg Config, log *slog.Logger) (*Agent, error) {
 
 // connectors makes what talks to others.
 func (a *Agent) connectors() error {
-	broker, err := a.cfg.MQTT.broker()
+	broker, err := a.cfg.MQTT.link()
 	if err != nil {
 		return err
 	}
@@ -104,10 +107,7 @@ func (a *Agent) connectors() error {
 	if err != nil {
 		return err
 	}
-	if a.cfg.MQTT.Publish {
-		broker.ClientID, broker.Gateway = a.cfg.MQTT.ClientID+"-results", a.cfg.Gateway
-		a.publisher = publish.New(broker, a.log)
-	}
+	a.results(broker)
 	if c := a.cfg.Coordinator; c != nil {
 		a.uplink, err = uplink.New(uplink.Config{
 			Address: c.Address, Token: c.Token, TokenFile: c.TokenFile,
@@ -125,11 +125,39 @@ func (a *Agent) connectors() error {
 	return nil
 }
 
+// results makes what tells others of the machines.
+func (a *Agent) results(broker link.Options) {
+	c := a.cfg.MQTT
+	if c.Publish {
+		o := publish.Options{Link: broker, Gateway: a.cfg.Gateway, Version: a.cfg.Version}
+		o.Link.ClientID = c.ClientID + "-results"
+		if c.HomeAssistant != nil {
+			o.Discovery = c.HomeAssistant.Prefix
+		}
+		for _, m := range a.cfg.Machines {
+			o.Machines = append(o.Machines, publish.Machine{Name: m.Name, Class: m.Class, StaleAfter: pipeline.StaleAfter(m.StaleAfter, m.Window, m.Window)})
+		}
+		a.publisher = publish.New(o, a.log)
+	}
+	if c.Sparkplug != nil {
+		o := sparkplug.Options{
+			Link: broker, Group: c.Sparkplug.Group, Node: c.Sparkplug.Node, Version: a.cfg.Version,
+			SeqPath: filepath.Join(a.cfg.DataDir, "sparkplug-births"),
+		}
+		o.Link.ClientID = c.ClientID + "-sparkplug"
+		var machines []sparkplug.Machine
+		for _, m := range a.cfg.Machines {
+			machines = append(machines, sparkplug.Machine{Name: m.Name, Class: m.Class})
+		}
+		a.sparkplug = sparkplug.New(o, machines, a.log)
+	}
+}
+
 // makeMachines makes the machines, with the jobs, models and alarms of the last run.
 func (a *Agent) makeMachines() error {
 	for _, c := range a.cfg.Machines {
 		digest, st := a.journal.State(c.Name)
-		m, err := pipeline.New(c.pipeline(a.cfg.Store.MaxSamples), a.store, listener{a, c.Class}, digest, st, a.log)
+		m, err := pipeline.New(c.pipeline(a.cfg.Store.MaxSamples), a.store, listener{a, c.Class, c.StaleAfter}, digest, st, a.log)
 		if err != nil {
 			return fmt.Errorf("set up machine %q: %w", c.Name, err)
 		}
@@ -162,6 +190,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	keepers.run(keepCtx, a.log, "alarm journal", a.journal.Run)
 	if a.publisher != nil {
 		keepers.run(keepCtx, a.log, "publisher", a.publisher.Run)
+	}
+	if a.sparkplug != nil {
+		keepers.run(keepCtx, a.log, "Sparkplug edge node", a.sparkplug.Run)
 	}
 	for _, m := range a.machines {
 		machines.run(machineCtx, a.log, "machine "+m.Name(), m.Run)
@@ -215,12 +246,17 @@ func (a *Agent) APIAddress(ctx context.Context) (string, error) {
 type listener struct {
 	a     *Agent
 	class string
+	stale time.Duration // as configured
 }
 
 // Scored implements pipeline.Listener.
 func (l listener) Scored(machine string, spec job.Spec, out *infer.Output) {
 	if l.a.publisher != nil {
-		l.a.publisher.Score(machine, l.class, spec.Name, out)
+		stale := pipeline.StaleAfter(l.stale, spec.Features.Window, spec.Features.Hop)
+		l.a.publisher.Score(machine, l.class, spec.Name, stale, out)
+	}
+	if l.a.sparkplug != nil {
+		l.a.sparkplug.Score(machine, spec.Name, out)
 	}
 	l.a.changed.notify()
 }

@@ -50,6 +50,10 @@ type MQTTConfig struct {
 	TLS          *MQTTTLSConfig `yaml:"tls" json:"tls,omitempty"`
 	// Publish sends scores and alarms to millwright/<gateway>/<machine>/…. Default true.
 	Publish bool `yaml:"publish" json:"publish"`
+	// Sparkplug shows the gateway as a Sparkplug B edge node too. Default off.
+	Sparkplug *SparkplugConfig `yaml:"sparkplug" json:"sparkplug,omitempty"`
+	// HomeAssistant announces the machines to Home Assistant. Default off.
+	HomeAssistant *HomeAssistantConfig `yaml:"home_assistant" json:"home_assistant,omitempty"`
 	// MaxPayload refuses larger messages. Default 4MiB.
 	MaxPayload strictyaml.Size `yaml:"max_payload" json:"max_payload"`
 }
@@ -59,6 +63,18 @@ type MQTTTLSConfig struct {
 	CAFile   string `yaml:"ca_file" json:"ca_file"`     // default: the system's authorities
 	CertFile string `yaml:"cert_file" json:"cert_file"` // client certificate, with KeyFile
 	KeyFile  string `yaml:"key_file" json:"key_file"`
+}
+
+// SparkplugConfig names the edge node: spBv1.0/<group>/…/<node>.
+type SparkplugConfig struct {
+	Group string `yaml:"group" json:"group"` // required; a topic level, such as a plant's name
+	Node  string `yaml:"node" json:"node"`   // default the gateway's name
+}
+
+// HomeAssistantConfig says where Home Assistant looks for what there is.
+type HomeAssistantConfig struct {
+	// Prefix of the discovery topics. Default homeassistant.
+	Prefix string `yaml:"prefix" json:"prefix"`
 }
 
 // APIConfig is the local HTTP interface.
@@ -123,6 +139,12 @@ func (c *Config) fill() {
 	if c.MQTT.ClientID == "" && c.Gateway != "" {
 		c.MQTT.ClientID = "millwright-" + c.Gateway
 	}
+	if s := c.MQTT.Sparkplug; s != nil && s.Node == "" {
+		s.Node = c.Gateway
+	}
+	if h := c.MQTT.HomeAssistant; h != nil && h.Prefix == "" {
+		h.Prefix = "homeassistant"
+	}
 	for i := range c.Machines {
 		m := &c.Machines[i]
 		if m.Window == 0 {
@@ -170,6 +192,12 @@ func (c *Config) Summary() string {
 		fmt.Fprintf(&b, " and publishes millwright/%s/<machine>/score and …/alarm there", c.Gateway)
 	}
 	b.WriteString("\n")
+	if s := c.MQTT.Sparkplug; s != nil {
+		fmt.Fprintf(&b, "is the Sparkplug edge node %s of group %s\n", s.Node, s.Group)
+	}
+	if h := c.MQTT.HomeAssistant; h != nil {
+		fmt.Fprintf(&b, "announces its machines to Home Assistant under %s/\n", h.Prefix)
+	}
 	for _, m := range c.Machines {
 		fmt.Fprintf(&b, "machine %s of class %s:\n", m.Name, m.Class)
 		for _, ch := range m.Channels {

@@ -113,8 +113,31 @@ func (c *MQTTConfig) check(problem problemFunc) {
 	if c.PasswordFile != "" && c.Username == "" {
 		problem("mqtt.password_file", "is set without username")
 	}
+	c.checkResults(problem)
 	if c.MaxPayload < 1<<10 || c.MaxPayload > 64<<20 {
 		problem("mqtt.max_payload", "is %v; it must lie between 1KiB and 64MiB", c.MaxPayload)
+	}
+}
+
+// checkResults checks where results go beside their own topics.
+func (c *MQTTConfig) checkResults(problem problemFunc) {
+	if s := c.Sparkplug; s != nil {
+		if s.Group == "" {
+			problem("mqtt.sparkplug.group", "is missing; name the group of edge nodes, such as your plant")
+		}
+		for key, level := range map[string]string{"group": s.Group, "node": s.Node} {
+			if strings.ContainsAny(level, "/+#\x00") {
+				problem("mqtt.sparkplug."+key, "%q is not one level of a topic; leave '/', '+' and '#' out", level)
+			}
+		}
+	}
+	if h := c.HomeAssistant; h != nil {
+		if strings.ContainsAny(h.Prefix, "+#\x00") || strings.HasPrefix(h.Prefix, "/") || strings.HasSuffix(h.Prefix, "/") {
+			problem("mqtt.home_assistant.prefix", "%q is not a topic's beginning; use one such as homeassistant", h.Prefix)
+		}
+		if !c.Publish {
+			problem("mqtt.home_assistant", "needs the scores that mqtt.publish: false turns off; set it to true, or remove home_assistant")
+		}
 	}
 }
 

@@ -55,6 +55,9 @@ var (
 	descAlarmsSent = desc("alarm_events_published_total", "Alarm events the broker acknowledged.")
 	descAlarmsWait = desc("alarm_events_queued", "Alarm events waiting for the broker.")
 	descAlarmsLost = desc("alarm_events_dropped_total", "Alarm events not published for lack of room.")
+	descSparkplug  = desc("sparkplug_connected", "1 while the Sparkplug edge node is born.")
+	descBirths     = desc("sparkplug_births_total", "Births published, on connecting and when a host asked.")
+	descData       = desc("sparkplug_data_total", "Data messages handed to the broker's connection.")
 	descPanics     = desc("machine_failures_total", "Blocks on which a machine failed; each is a bug to report.", "machine")
 )
 
@@ -101,6 +104,12 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descAlarmsWait, float64(pub.AlarmsQueued))
 	count(descAlarmsLost, pub.AlarmsDropped)
 
+	if n := c.a.sparkplug; n != nil {
+		st := n.Stats()
+		gauge(descSparkplug, truth(st.Connected))
+		count(descBirths, st.Births)
+		count(descData, st.Data)
+	}
 	for _, m := range c.a.machines {
 		s := m.Status()
 		count(descWindows, s.Windows, s.Name)

@@ -9,8 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/millwright-iot/millwright/agent/internal/link"
 	"github.com/millwright-iot/millwright/agent/internal/pipeline"
-	"github.com/millwright-iot/millwright/agent/internal/publish"
 	"github.com/millwright-iot/millwright/sensors"
 	"github.com/millwright-iot/millwright/sensors/mqttsource"
 )
@@ -42,9 +42,9 @@ func (n *notifier) notify() {
 	}
 }
 
-// broker makes connection options of the configuration; files it names must be readable.
-func (c *MQTTConfig) broker() (publish.Options, error) {
-	o := publish.Options{Username: c.Username}
+// link makes connection options of the configuration; files it names must be readable.
+func (c *MQTTConfig) link() (link.Options, error) {
+	o := link.Options{Username: c.Username}
 	var err error
 	if o.Broker, err = mqttsource.ParseBroker(c.Broker); err != nil {
 		return o, err

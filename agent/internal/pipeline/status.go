@@ -102,16 +102,22 @@ func (m *Machine) Status() Status {
 	return s
 }
 
+// StaleAfter is how long a machine may go without a window until it counts as stale:
+// what is configured, else the longer of 3 hops and 2 windows.
+func StaleAfter(configured, window, hop time.Duration) time.Duration {
+	if configured > 0 {
+		return configured
+	}
+	return max(3*hop, 2*window)
+}
+
 // state judges a track by the local clock.
 func (m *Machine) state(t *track) infer.State {
 	st := t.detector.State()
 	if t.at.IsZero() {
 		return infer.Waiting
 	}
-	after := m.cfg.StaleAfter
-	if after == 0 {
-		after = max(3*t.spec.Features.Hop, 2*t.spec.Features.Window)
-	}
+	after := StaleAfter(m.cfg.StaleAfter, t.spec.Features.Window, t.spec.Features.Hop)
 	if time.Since(t.at) > after {
 		return infer.Stale
 	}

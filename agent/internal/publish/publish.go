@@ -3,27 +3,23 @@
 //
 // Scores go at QoS 0 and are dropped while there is no connection. Alarms go at QoS
 // 1, retained, in order, and stay queued until the broker has acknowledged them on
-// one and the same connection.
+// one and the same connection. A status topic says whether the gateway is there, and
+// Home Assistant is told of the machines if asked for.
 package publish
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/url"
+	"slices"
 	"sync"
 	"time"
-
-	mqtt "github.com/eclipse/paho.mqtt.golang"
-	"github.com/eclipse/paho.mqtt.golang/packets"
 
 	"github.com/millwright-iot/millwright/agent/internal/alarm"
 	"github.com/millwright-iot/millwright/agent/internal/infer"
 	"github.com/millwright-iot/millwright/agent/internal/journal"
+	"github.com/millwright-iot/millwright/agent/internal/link"
 )
 
 // Bounds of the queues; the oldest message goes first.
@@ -32,15 +28,15 @@ const (
 	maxAlarms = 1000
 )
 
-// Options says which broker and how.
+// Options says which broker, and for whom.
 type Options struct {
-	Broker             *url.URL // as mqttsource.ParseBroker reads it
-	ClientID           string
-	Username, Password string
-	TLS                *tls.Config
-	Gateway            string
-	// MinWait and MaxWait bound the pause between attempts. Default 1 s and 30 s.
-	MinWait, MaxWait time.Duration
+	Link    link.Options
+	Gateway string
+	Version string // of the program
+	// Discovery is the topic prefix of Home Assistant's discovery, such as
+	// homeassistant. Default none: nothing is announced.
+	Discovery string
+	Machines  []Machine // that are announced
 }
 
 // Score is one window's result. It holds no pointers into a Detector.
@@ -49,6 +45,7 @@ type Score struct {
 	Output              infer.Output // Reasons unused
 	Reasons             [infer.MaxReasons]infer.Reason
 	ReasonCount         int
+	StaleAfter          time.Duration // how long it may count as news
 }
 
 // Stats counts messages since New. Each given message is in exactly one of
@@ -63,9 +60,10 @@ type Stats struct {
 
 // Publisher sends what it is given. Score and Alarm never wait.
 type Publisher struct {
-	opts Options
-	log  *slog.Logger
-	wake chan struct{} // capacity 1: something is queued
+	opts     Options
+	log      *slog.Logger
+	wake     chan struct{} // capacity 1: something is queued
+	machines []Machine     // as announced; the session's
 
 	mu     sync.Mutex
 	scores []Score // ring
@@ -77,17 +75,13 @@ type Publisher struct {
 
 // New returns a Publisher; nothing is connected before Run.
 func New(opts Options, log *slog.Logger) *Publisher {
-	if opts.MinWait == 0 {
-		opts.MinWait = time.Second
+	return &Publisher{
+		opts: opts, log: log, wake: make(chan struct{}, 1), machines: slices.Clone(opts.Machines), scores: make([]Score, maxScores),
 	}
-	if opts.MaxWait == 0 {
-		opts.MaxWait = max(30*time.Second, opts.MinWait)
-	}
-	return &Publisher{opts: opts, log: log, wake: make(chan struct{}, 1), scores: make([]Score, maxScores)}
 }
 
-// Score queues a score. It allocates nothing.
-func (p *Publisher) Score(machine, class, job string, out *infer.Output) {
+// Score queues a score, which is news for staleAfter. It allocates nothing.
+func (p *Publisher) Score(machine, class, job string, staleAfter time.Duration, out *infer.Output) {
 	p.mu.Lock()
 	if !p.stats.Connected {
 		p.stats.ScoresDropped++
@@ -100,7 +94,7 @@ func (p *Publisher) Score(machine, class, job string, out *infer.Output) {
 	}
 	s := &p.scores[(p.first+p.count)%maxScores]
 	p.count++
-	s.Machine, s.Class, s.Job, s.Output = machine, class, job, *out
+	s.Machine, s.Class, s.Job, s.StaleAfter, s.Output = machine, class, job, staleAfter, *out
 	s.ReasonCount = copy(s.Reasons[:], out.Reasons)
 	s.Output.Reasons = nil
 	p.mu.Unlock()
@@ -137,103 +131,61 @@ func (p *Publisher) Stats() Stats {
 
 // Run holds a connection and sends until ctx ends; then it returns nil.
 func (p *Publisher) Run(ctx context.Context) error {
-	wait := p.opts.MinWait
-	var told time.Time
-	for ctx.Err() == nil {
-		began := time.Now()
-		err := p.session(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if time.Since(began) > p.opts.MaxWait {
-			wait = p.opts.MinWait
-		}
-		if time.Since(told) > time.Minute {
-			told = time.Now()
-			p.log.Error("results cannot be published; alarms stay queued", "broker", p.opts.Broker.Redacted(), "error", err, "retry", wait)
-		}
-		pause := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			pause.Stop()
-		case <-pause.C:
-		}
-		wait = min(2*wait, p.opts.MaxWait)
-	}
+	link.Stay(ctx, p.opts.Link, p.log, "scores and alarms", p.session)
 	return nil
 }
 
-const patience = 10 * time.Second // for one connection attempt, one acknowledgement
-
-var errSilent = fmt.Errorf("broker did not acknowledge an alarm within %v", patience)
-
 // session connects once and sends until the connection ends.
 func (p *Publisher) session(ctx context.Context) error {
-	lost := make(chan error, 1)
-	// The client does not watch ctx during its handshake; a deadline ends it.
-	unwatch := func() bool { return true }
-	dial := func(*url.URL, mqtt.ClientOptions) (net.Conn, error) {
-		c, err := p.dial(ctx)
-		if err == nil {
-			unwatch = context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Now()) })
-		}
-		return c, err
+	offline := link.Message{Topic: p.statusTopic(), Payload: []byte("offline"), QoS: 1, Retain: true}
+	conn, err := link.Dial(ctx, p.opts.Link, &offline, nil)
+	if err != nil {
+		return err
 	}
-	client := mqtt.NewClient(p.clientOptions(dial, lost))
-	token := client.Connect()
-	<-token.Done() // bounded by the connect timeout and by ctx
-	unwatch()
-	if err := token.Error(); err != nil {
-		return fmt.Errorf("connect: %w", err)
+	defer conn.Close()
+	defer p.connected(false)
+	online := offline
+	online.Payload = []byte("online")
+	if err := p.announce(ctx, conn); err != nil {
+		return err
+	}
+	if err := conn.Send(ctx, online); err != nil {
+		return err
 	}
 	p.connected(true)
-	defer func() {
-		p.connected(false)
-		client.Disconnect(250)
-	}()
 	for {
-		if err := p.sendAlarms(ctx, client, lost); err != nil {
+		if err := p.sendAlarms(ctx, conn); err != nil {
 			return err
 		}
-		p.sendScores(client)
+		if err := p.sendScores(ctx, conn); err != nil {
+			return err
+		}
 		select {
 		case <-ctx.Done():
-			return nil
-		case err := <-lost:
-			return fmt.Errorf("connection lost: %w", err)
+			// A Disconnect makes the broker forget the will.
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			return conn.Send(last, offline)
+		case err := <-conn.Lost():
+			return err
 		case <-p.wake:
 		}
 	}
 }
 
-func (p *Publisher) clientOptions(dial mqtt.OpenConnectionFunc, lost chan error) *mqtt.ClientOptions {
-	o := mqtt.NewClientOptions().AddBroker(p.opts.Broker.String())
-	o.SetClientID(p.opts.ClientID).SetUsername(p.opts.Username).SetPassword(p.opts.Password)
-	o.SetCleanSession(true).SetProtocolVersion(4)
-	o.SetKeepAlive(30 * time.Second).SetPingTimeout(patience)
-	o.SetConnectTimeout(patience).SetWriteTimeout(patience)
-	// The client's own reconnecting completes tokens that were never answered, and
-	// cannot be cancelled.
-	o.SetAutoReconnect(false).SetConnectRetry(false)
-	o.SetStore(noStore{})
-	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) {
-		select {
-		case lost <- err:
-		default:
-		}
-	})
-	o.SetCustomOpenConnectionFn(dial)
-	return o
-}
-
-func (p *Publisher) dial(ctx context.Context) (net.Conn, error) {
-	limited, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	d := &net.Dialer{KeepAlive: 15 * time.Second}
-	if p.opts.Broker.Scheme == "ssl" {
-		return (&tls.Dialer{NetDialer: d, Config: p.opts.TLS}).DialContext(limited, "tcp", p.opts.Broker.Host)
+// announce tells Home Assistant of every machine, if that is asked for.
+func (p *Publisher) announce(ctx context.Context, conn *link.Conn) error {
+	if p.opts.Discovery == "" {
+		return nil
 	}
-	return d.DialContext(limited, "tcp", p.opts.Broker.Host)
+	for _, m := range p.machines {
+		for _, msg := range p.discovery(m) {
+			if err := conn.Send(ctx, msg); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (p *Publisher) connected(up bool) {
@@ -250,7 +202,7 @@ func (p *Publisher) connected(up bool) {
 
 // sendAlarms sends the queued alarms one by one. One leaves the queue only when its
 // acknowledgement came on this connection.
-func (p *Publisher) sendAlarms(ctx context.Context, client mqtt.Client, lost chan error) error {
+func (p *Publisher) sendAlarms(ctx context.Context, conn *link.Conn) error {
 	for {
 		p.mu.Lock()
 		if len(p.alarms) == 0 {
@@ -263,22 +215,7 @@ func (p *Publisher) sendAlarms(ctx context.Context, client mqtt.Client, lost cha
 		if err != nil {
 			return fmt.Errorf("encode alarm: %w", err)
 		}
-		token := client.Publish(p.topic(e.Machine, "alarm"), 1, true, body)
-		timer := time.NewTimer(patience)
-		select {
-		case <-ctx.Done():
-			err = ctx.Err()
-		case lostErr := <-lost:
-			err = fmt.Errorf("connection lost: %w", lostErr)
-		case <-timer.C:
-			err = errSilent
-		case <-token.Done():
-			if err = token.Error(); err == nil && !client.IsConnectionOpen() {
-				err = errors.New("connection lost before the acknowledgement")
-			}
-		}
-		timer.Stop()
-		if err != nil {
+		if err := conn.Send(ctx, link.Message{Topic: p.topic(e.Machine, "alarm"), Payload: body, QoS: 1, Retain: true}); err != nil {
 			return err
 		}
 		p.mu.Lock()
@@ -291,22 +228,48 @@ func (p *Publisher) sendAlarms(ctx context.Context, client mqtt.Client, lost cha
 	}
 }
 
-func (p *Publisher) sendScores(client mqtt.Client) {
+func (p *Publisher) sendScores(ctx context.Context, conn *link.Conn) error {
 	for {
 		p.mu.Lock()
 		if p.count == 0 {
 			p.mu.Unlock()
-			return
+			return nil
 		}
 		s := p.scores[p.first]
 		p.first, p.count = (p.first+1)%maxScores, p.count-1
 		p.stats.ScoresDelivered++
 		p.mu.Unlock()
+		if err := p.refresh(ctx, conn, &s); err != nil {
+			return err
+		}
 		if body, err := json.Marshal(p.document(&s)); err == nil {
-			client.Publish(p.topic(s.Machine, "score"), 0, false, body)
+			conn.Publish(p.topic(s.Machine, "score"), 0, false, body)
 		}
 	}
 }
+
+// refresh announces a machine again when another job has changed how often it scores.
+func (p *Publisher) refresh(ctx context.Context, conn *link.Conn, s *Score) error {
+	if p.opts.Discovery == "" {
+		return nil
+	}
+	for i := range p.machines {
+		m := &p.machines[i]
+		if m.Name != s.Machine || m.StaleAfter == s.StaleAfter {
+			continue
+		}
+		m.StaleAfter = s.StaleAfter
+		for _, msg := range p.discovery(*m) {
+			if err := conn.Send(ctx, msg); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// statusTopic says online or, by the broker when the connection breaks, offline.
+func (p *Publisher) statusTopic() string { return "millwright/" + p.opts.Gateway + "/status" }
 
 func (p *Publisher) topic(machine, kind string) string {
 	return "millwright/" + p.opts.Gateway + "/" + machine + "/" + kind
@@ -348,14 +311,3 @@ func (p *Publisher) document(s *Score) scoreDocument {
 	}
 	return d
 }
-
-// noStore keeps nothing: the queue is ours.
-type noStore struct{}
-
-func (noStore) Open()                             {}
-func (noStore) Put(string, packets.ControlPacket) {}
-func (noStore) Get(string) packets.ControlPacket  { return nil }
-func (noStore) All() []string                     { return nil }
-func (noStore) Del(string)                        {}
-func (noStore) Close()                            {}
-func (noStore) Reset()                            {}

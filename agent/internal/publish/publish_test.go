@@ -19,6 +19,7 @@ import (
 
 	"github.com/millwright-iot/millwright/agent/internal/infer"
 	"github.com/millwright-iot/millwright/agent/internal/journal"
+	"github.com/millwright-iot/millwright/agent/internal/link"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -71,6 +72,12 @@ func (b *broker) serve(c net.Conn) {
 		case *packets.ConnectPacket:
 			_ = packets.NewControlPacket(packets.Connack).Write(c)
 		case *packets.PublishPacket:
+			if p.TopicName == "millwright/gw1/status" {
+				ack := packets.NewControlPacket(packets.Puback).(*packets.PubackPacket)
+				ack.MessageID = p.MessageID
+				_ = ack.Write(c)
+				continue
+			}
 			if p.Qos == 0 {
 				b.mu.Lock()
 				b.scores = append(b.scores, string(p.Payload))
@@ -104,8 +111,11 @@ func (b *broker) heard() (alarms, scores []string) {
 func run(t testing.TB, b *broker) *Publisher {
 	t.Helper()
 	p := New(Options{
-		Broker: &url.URL{Scheme: "tcp", Host: b.ln.Addr().String()}, ClientID: "c", Gateway: "gw1",
-		MinWait: time.Millisecond, MaxWait: 10 * time.Millisecond,
+		Gateway: "gw1",
+		Link: link.Options{
+			Broker: &url.URL{Scheme: "tcp", Host: b.ln.Addr().String()}, ClientID: "c",
+			MinWait: time.Millisecond, MaxWait: 10 * time.Millisecond,
+		},
 	}, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -177,10 +187,10 @@ func TestPublisher_Scores(t *testing.T) {
 	p := run(t, b)
 	out := infer.Output{At: time.Unix(1, 0), State: infer.Running, Score: 0.25, Zone: "A", Version: 3, Reasons: []infer.Reason{{Feature: "v.rms", Share: 0.5}}}
 	eventually(t, "connected", func() bool { return p.Stats().Connected })
-	p.Score("pump-1", "pump", "pumps", &out)
+	p.Score("pump-1", "pump", "pumps", time.Minute, &out)
 	out.Reasons[0].Feature = "overwritten" // the Publisher must have its own copy
 	baseline := infer.Output{At: time.Unix(2, 0), State: infer.Baseline, Have: 3, Want: 20}
-	p.Score("pump-1", "pump", "pumps", &baseline)
+	p.Score("pump-1", "pump", "pumps", time.Minute, &baseline)
 	eventually(t, "scores", func() bool { _, s := b.heard(); return len(s) == 2 })
 	_, scores := b.heard()
 	for i, want := range []string{
@@ -194,17 +204,17 @@ func TestPublisher_Scores(t *testing.T) {
 }
 
 func TestPublisher_ScoresWithoutAConnectionAreCounted(t *testing.T) {
-	p := New(Options{Broker: &url.URL{Scheme: "tcp", Host: "127.0.0.1:1"}}, slog.New(slog.DiscardHandler))
+	p := New(Options{Link: link.Options{Broker: &url.URL{Scheme: "tcp", Host: "127.0.0.1:1"}}}, slog.New(slog.DiscardHandler))
 	out := infer.Output{State: infer.Running}
 	for range 5 {
-		p.Score("m", "c", "j", &out)
+		p.Score("m", "c", "j", time.Minute, &out)
 	}
 	if st := p.Stats(); st.ScoresDropped != 5 || st.ScoresQueued != 0 {
 		t.Errorf("stats are %+v", st)
 	}
 	p.connected(true)
 	for range maxScores + 3 {
-		p.Score("m", "c", "j", &out)
+		p.Score("m", "c", "j", time.Minute, &out)
 	}
 	if st := p.Stats(); st.ScoresDropped != 8 || st.ScoresQueued != maxScores {
 		t.Errorf("stats are %+v", st)
@@ -213,7 +223,7 @@ func TestPublisher_ScoresWithoutAConnectionAreCounted(t *testing.T) {
 	if st := p.Stats(); st.ScoresDropped != 8+maxScores || st.ScoresQueued != 0 {
 		t.Errorf("after the connection was lost: %+v", st)
 	}
-	if n := testing.AllocsPerRun(100, func() { p.Score("m", "c", "j", &out) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { p.Score("m", "c", "j", time.Minute, &out) }); n != 0 {
 		t.Errorf("%v allocations a score", n)
 	}
 }
