@@ -15,7 +15,8 @@ import (
 )
 
 type cli struct {
-	Eval evalCommand `cmd:"" help:"Evaluate the models on a public dataset."`
+	Eval  evalCommand  `cmd:"" help:"Evaluate the models on a public dataset."`
+	Swarm swarmCommand `cmd:"" help:"Load a coordinator with many light agents."`
 }
 
 type evalCommand struct {
