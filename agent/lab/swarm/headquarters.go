@@ -70,7 +70,7 @@ func startHeadquarters(ctx context.Context, cfg Config, spec job.Spec) (*headqua
 			hq.stop()
 			return nil, ctx.Err()
 		case err := <-hq.ended:
-			return nil, fmt.Errorf("coordinator ended: %v; see %s", err, hq.log)
+			return nil, hq.early(err)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -87,6 +87,12 @@ func freePorts() (a, b string, err error) {
 		found[i] = l.Addr().String()
 	}
 	return found[0], found[1], nil
+}
+
+// early is the error of a coordinator that ended by itself, with its last words.
+func (hq *headquarters) early(err error) error {
+	said, _ := os.ReadFile(hq.log) // without them the error still says what happened
+	return fmt.Errorf("coordinator ended by itself (%v):\n%s", err, said[max(0, len(said)-2000):])
 }
 
 // stop ends the coordinator and waits for it.
@@ -159,7 +165,7 @@ func (hq *headquarters) follow(ctx context.Context, cfg Config, began time.Time,
 			return ctx.Err()
 		case err := <-hq.ended:
 			hq.ended <- err
-			return fmt.Errorf("coordinator ended: %v; see %s", err, hq.log)
+			return hq.early(err)
 		case <-tick.C:
 		}
 	}
