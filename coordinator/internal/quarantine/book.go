@@ -195,20 +195,23 @@ func (s state) after(round Round, verdicts []Verdict, policy Policy, now time.Ti
 	}
 	aside := map[string]string{}
 	for _, v := range verdicts {
-		e, in := entries[v.Gateway]
-		switch {
-		case v.Offence != nil:
-			entries[v.Gateway] = e.offended(v.Gateway, round.Number, *v.Offence, now)
+		if v.Offence != nil {
+			entries[v.Gateway] = entries[v.Gateway].offended(v.Gateway, round.Number, *v.Offence, now)
 			aside[v.Gateway] = v.Offence.Reason
-		case in:
-			if v.passed(e.Check) {
-				e.Clean++
-			}
-			entries[v.Gateway] = e
-			aside[v.Gateway] = e.standing(policy)
-			if policy.ReleaseAfter > 0 && e.Clean >= policy.ReleaseAfter {
-				delete(entries, v.Gateway)
-			}
+		}
+	}
+	for _, v := range verdicts {
+		e, in := entries[v.Gateway]
+		if _, judged := aside[v.Gateway]; !in || judged { // a late update may have come beside the round's own
+			continue
+		}
+		if v.passed(e.Check) {
+			e.Clean++
+		}
+		entries[v.Gateway] = e
+		aside[v.Gateway] = e.standing(policy)
+		if policy.ReleaseAfter > 0 && e.Clean >= policy.ReleaseAfter {
+			delete(entries, v.Gateway)
 		}
 	}
 	s.Entries = sorted(entries)

@@ -71,6 +71,25 @@ func TestBook_AnOffenceStartsTheCountAnew(t *testing.T) {
 	}
 }
 
+// A late update may count beside the round's own: one verdict for both.
+func TestBook_TwoUpdatesOfOneGateway(t *testing.T) {
+	r := rand.New(rand.NewPCG(6, 6))
+	b := open(t, memstore.New())
+	us := fleet(r, 6, 100, 0.4)
+	scale(us[2], 1000)
+	us[3].Agent = us[2].Agent // in order, but its other is not
+	d := decide(t, b, 1, us)
+	if got := b.Entries(); len(d.Aside) != 1 || !strings.Contains(d.Aside["g02"], "norm") || len(got) != 1 || got[0].Clean != 0 {
+		t.Errorf("decision %+v, entries %+v", d, got)
+	}
+	us = fleet(r, 6, 100, 0.4)
+	us[3].Agent = us[2].Agent
+	decide(t, b, 2, us)
+	if got := b.Entries(); len(got) != 1 || got[0].Clean != 1 {
+		t.Errorf("entries %+v: two updates in a round are one clean round", got)
+	}
+}
+
 // A round without anyone to compare with is no clean round.
 func TestBook_ARoundThatSaysNothingIsNotClean(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 3))
