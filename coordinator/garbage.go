@@ -86,7 +86,11 @@ func (j *jobState) tidy(ctx context.Context) error {
 	if err := j.pruneRounds(ctx); err != nil {
 		return err
 	}
-	return j.c.dropBlobs(ctx, append(garbage, j.replaced...)...)
+	if err := j.c.dropBlobs(ctx, append(garbage, j.replaced...)...); err != nil {
+		return err
+	}
+	j.replaced = nil
+	return nil
 }
 
 // deleteUpdates deletes the records of updates to any but the open round, and

@@ -238,6 +238,9 @@ func (j *jobState) resume(ctx context.Context) error {
 	}
 	j.c.mu.Lock()
 	j.cur = cur
+	if j.async() {
+		j.gather()
+	}
 	j.c.mu.Unlock()
 	j.c.log.Info("resumed round", "job", j.spec.Name, "round", open.Round, "attempt", open.Attempt, "updates", len(records))
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/millwright-iot/millwright/coordinator/internal/fleet"
@@ -16,30 +17,35 @@ import (
 var errUnusable = errors.New("updates cannot be aggregated")
 
 // aggregate makes the next global model of the counted updates. Its bytes depend
-// on the base model and the updates alone: not on time, nor on the order of
+// on the base model, the strategy's state and the updates alone: not on time, nor on the order of
 // arrival, nor on how often it is computed.
-func (j *jobState) aggregate(ctx context.Context) (*fedavg.Global, error) {
+func (j *jobState) aggregate(ctx context.Context) (*fedavg.Global, []fedavg.Vector, error) {
 	base, err := j.readGlobal(ctx, j.cur.base.SHA256)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	state, err := j.readState(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
 	updates, err := j.countable(ctx)
 	var result fedavg.Result
 	if err == nil {
-		result, err = j.strategy.Aggregate(base.Vectors, nil, updates)
+		result, err = j.strategy.Aggregate(base.Vectors, state, updates)
 	}
 	var bad *fedavg.UpdateError
-	if errors.As(err, &bad) || errors.Is(err, fedavg.ErrNoUpdates) {
-		return nil, fmt.Errorf("%w: %w", errUnusable, err)
+	var step *fedavg.StepError
+	if errors.As(err, &bad) || errors.As(err, &step) || errors.Is(err, fedavg.ErrNoUpdates) {
+		return nil, nil, fmt.Errorf("%w: %w", errUnusable, err)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return &fedavg.Global{
 		Job: j.spec.Name, Version: j.cur.Round, SpecDigest: j.digest, Base: j.cur.base.SHA256,
 		Round: j.cur.Round, Attempt: j.cur.Attempt, Seed: j.spec.Seed, Weight: result.Weight,
 		Participants: result.Participants, Metrics: result.Metrics, Vectors: result.Vectors,
-	}, nil
+	}, result.State, nil
 }
 
 // storedUpdates are updates of the closed round, read one by one, by gateway. It
@@ -51,23 +57,40 @@ type storedUpdates struct {
 }
 
 // Len implements fedavg.Updates.
-func (s *storedUpdates) Len() int { return len(s.gateways) }
+func (s *storedUpdates) Len() int {
+	n := 0
+	for _, gateway := range s.gateways {
+		if slices.Contains(s.j.cur.Counted, gateway) {
+			n++
+		}
+		if slices.ContainsFunc(s.j.cur.Carried, func(c carried) bool { return c.Gateway == gateway }) {
+			n++
+		}
+	}
+	return n
+}
 
 // Each implements fedavg.Updates.
 func (s *storedUpdates) Each(fn func(*fedavg.Update) error) error {
 	for _, gateway := range s.gateways {
-		u, err := s.load(gateway)
-		if err != nil {
-			return err
-		}
-		if err := fn(u); err != nil {
-			return err
+		for _, read := range []func(string) (*fedavg.Update, error){s.load, s.readCarried} {
+			u, err := read(gateway)
+			if err == nil && u != nil {
+				err = fn(u)
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
+// load reads the update of the round itself, if gateway has one in it.
 func (s *storedUpdates) load(gateway string) (*fedavg.Update, error) {
+	if _, counts := slices.BinarySearch(s.j.cur.Counted, gateway); !counts {
+		return nil, nil
+	}
 	var rec updateRecord
 	key := updateKey(s.j.idOf(s.j.cur.openRound), gateway)
 	revision, err := getRecord(s.ctx, s.j.c.st, key, &rec)
@@ -91,7 +114,7 @@ func (j *jobState) readUpdate(ctx context.Context, gateway, sha256 string) (*fed
 	if err != nil {
 		return nil, fmt.Errorf("read update of gateway %q: %w", gateway, err)
 	}
-	u, err := fedavg.DecodeUpdate(data, j.layout)
+	u, err := fedavg.DecodeUpdate(data, j.updates)
 	if err != nil {
 		return nil, &fedavg.UpdateError{Agent: gateway, Err: err}
 	}
@@ -132,6 +155,7 @@ func (j *jobState) view() fleet.Round {
 			r.BytesIn += p.Bytes
 		}
 	}
+	r.Participants = append(r.Participants, j.viewCarried()...)
 	cur.showAside(r.Participants)
 	return r
 }

@@ -131,6 +131,7 @@ func (j *jobState) enter(next head, revision uint64) {
 	j.revision = revision
 	j.c.mu.Lock()
 	j.head = next
+	j.dropTaken()
 	j.c.mu.Unlock()
 	switch {
 	case next.Open != nil && j.cur == nil:
@@ -150,7 +151,7 @@ func (j *jobState) announce() {
 	defer j.c.mu.Unlock()
 	j.cur = newRound(*j.head.Open, j.head.Model)
 	if j.async() {
-		j.cur.Gateways, j.cur.parts = nil, map[string]*participant{} // assign invites
+		j.gather()
 		j.c.notify()
 		return
 	}
@@ -167,7 +168,7 @@ func (j *jobState) announce() {
 func (j *jobState) announcement() rpc.RoundStart {
 	return rpc.RoundStart{
 		Job: j.spec.Name, Digest: j.digest, Round: j.cur.Round, Attempt: j.cur.Attempt,
-		Model: j.cur.base, Deadline: j.cur.Deadline, Seed: j.spec.Seed + j.cur.Round,
+		Model: j.cur.base, State: j.sharedState(), Deadline: j.cur.Deadline, Seed: j.spec.Seed + j.cur.Round,
 	}
 }
 

@@ -1,29 +1,51 @@
 package coordinator
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 )
 
-// selectReady returns whom to announce the next round to: every connected
-// gateway that is ready for this very spec, sorted; none while they are fewer
-// than the policy asks for.
-func (j *jobState) selectReady() []string {
+// selectReady returns whom to announce the next round to, sorted, and how many
+// updates are wanted of them: a sample of the connected gateways that are ready for
+// this very spec; none while they are fewer than the policy asks for. An asynchronous job begins with the
+// first.
+func (j *jobState) selectReady() (names []string, want int) {
 	j.c.mu.Lock()
 	defer j.c.mu.Unlock()
-	var names []string
 	for name, g := range j.c.gateways {
 		if j.whyNot(g) == "" {
 			names = append(names, name)
 		}
 	}
-	if len(names) < j.spec.Rounds.MinParticipants {
-		return nil
-	}
 	slices.Sort(names)
-	return names
+	switch {
+	case j.async():
+		return names, 0
+	case len(names) < j.spec.Rounds.MinParticipants:
+		return nil, 0
+	}
+	want, ask := j.spec.Rounds.Sample(len(names))
+	return j.sample(names, ask), want
+}
+
+// sample returns so many of names, sorted. The choice follows from the job's seed,
+// the attempt and who is ready. Each gateway draws a lot that does not depend on the others, so one that
+// comes or goes changes the choice by at most one.
+func (j *jobState) sample(names []string, ask int) []string {
+	if ask >= len(names) {
+		return names
+	}
+	lots := map[string]string{}
+	for _, name := range names {
+		lot := sha256.Sum256(fmt.Appendf(nil, "%d %s %d %d %s", j.spec.Seed, j.spec.Name, j.head.Version+1, j.head.Attempt+1, name))
+		lots[name] = string(lot[:])
+	}
+	drawn := slices.SortedFunc(slices.Values(names), func(a, b string) int { return strings.Compare(lots[a], lots[b]) })[:ask]
+	slices.Sort(drawn)
+	return drawn
 }
 
 // whyNot says, for a person, why g cannot take part in a round now, or "" if it
@@ -58,7 +80,7 @@ const (
 )
 
 // standing judges the open round, and says how long it may go on. It closes
-// early when every participant has delivered or has said that it will not, and is
+// early when as many as are wanted have delivered, or everyone has delivered or has said that it will not, and is
 // abandoned early when too few are left to reach the minimum.
 func (j *jobState) standing() (standing, time.Duration) {
 	j.c.mu.Lock()
@@ -71,7 +93,7 @@ func (j *jobState) standing() (standing, time.Duration) {
 	switch least := j.spec.Rounds.MinParticipants; {
 	case delivered+awaited < least:
 		return hopeless, 0
-	case awaited == 0:
+	case awaited == 0, j.cur.Want > 0 && delivered >= j.cur.Want:
 		return enough, 0
 	}
 	return goesOn, wait

@@ -80,7 +80,12 @@ func (c *Coordinator) firstMessages(name string, g *gateway) []rpc.Message {
 		if live, ok := j.book.Live(j.lineage); ok {
 			rest = append(rest, j.releaseOf(live))
 		}
-		if j.cur != nil && !j.cur.Closed && j.cur.parts[name] != nil && j.cur.parts[name].State == training {
+		switch _, busy := j.tasks[name]; {
+		case busy:
+			rest = append(rest, j.taskOf(name))
+		case j.async():
+			// It gets a task when it says that it is ready.
+		case j.cur != nil && !j.cur.Closed && j.cur.parts[name] != nil && j.cur.parts[name].State == training:
 			rest = append(rest, j.announcement())
 		}
 	}
@@ -143,14 +148,7 @@ func (c *Coordinator) Answer(name string, a rpc.RoundAnswer) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if j.cur == nil || j.cur.Closed || j.cur.Round != a.Round || j.cur.Attempt != a.Attempt {
-		return
-	}
-	if p := j.cur.parts[name]; p != nil && p.State == training {
-		p.State, p.Reason = declined, a.Reason
-		j.poke()
-		c.notify()
-	}
+	j.excuse(name, try{a.Round, a.Attempt}, declined, a.Reason)
 }
 
 // Invalid implements rpc.Backend.

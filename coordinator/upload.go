@@ -44,6 +44,7 @@ type upload struct {
 	header  rpc.UploadHeader
 	id      roundID
 	j       *jobState
+	waits   bool // the update is to count in a later round than its own
 	doubt   bool // the record's write failed, and may have come to pass all the same
 }
 
@@ -84,6 +85,9 @@ func (u *upload) place() (base string, r rpc.Receipt, err error) {
 	j := u.j
 	u.c.mu.Lock()
 	defer u.c.mu.Unlock()
+	if j.async() {
+		return u.placeAsync()
+	}
 	if cur := j.cur; cur != nil && cur.Round == u.id.Round && cur.Attempt == u.id.Attempt {
 		p := cur.parts[u.gateway]
 		switch {
@@ -93,6 +97,8 @@ func (u *upload) place() (base string, r rpc.Receipt, err error) {
 			return "", rpc.Receipt{Duplicate: true}, nil
 		case p.State == received:
 			return "", r, u.contradiction()
+		case cur.Closed && j.keepsLate():
+			return u.placeWaiting()
 		case cur.Closed:
 			return "", rpc.Receipt{Late: true}, nil
 		}
@@ -102,9 +108,13 @@ func (u *upload) place() (base string, r rpc.Receipt, err error) {
 		if past.Round != u.id.Round || past.Attempt != u.id.Attempt {
 			continue
 		}
-		for _, p := range past.Participants { // its receipt was lost on the way
-			if p.Gateway == u.gateway && p.State == received && past.State == "committed" {
+		for _, p := range past.Participants {
+			switch {
+			case p.Gateway != u.gateway || p.Staleness > 0 || past.State != "committed":
+			case p.State == received: // its receipt was lost on the way
 				return "", rpc.Receipt{Duplicate: true}, nil
+			case p.State == training && j.keepsLate():
+				return u.placeWaiting()
 			}
 		}
 	}
@@ -150,7 +160,12 @@ func (u *upload) store(ctx context.Context, base string, recv func() ([]byte, er
 	}
 	record := updateRecord{Blob: stored, Weight: update.Weight, Metrics: update.Metrics, Received: time.Now()}
 	failpoint.Here(failpoint.UploadReceived)
-	_, err = putRecord(ctx, u.c.st, updateKey(u.id, u.gateway), record, 0)
+	if u.waits {
+		record.From = u.from()
+		err = u.recordWaiting(ctx, record)
+	} else {
+		_, err = putRecord(ctx, u.c.st, u.key(), record, 0)
+	}
 	if isConflict(err) {
 		return u.held(ctx)
 	}
@@ -173,7 +188,7 @@ func (u *upload) read(ctx context.Context, base string) (*fedavg.Update, error) 
 	if err != nil {
 		return nil, u.storeFailed(err)
 	}
-	update, err := fedavg.DecodeUpdate(data, u.j.layout)
+	update, err := fedavg.DecodeUpdate(data, u.j.updates)
 	var shape *fedavg.ShapeError
 	var value *fedavg.ValueError
 	switch {
@@ -205,12 +220,14 @@ const maxMetrics = 16
 // held returns the record that is there already, if it is of the same update.
 func (u *upload) held(ctx context.Context) (updateRecord, error) {
 	var have updateRecord
-	revision, err := getRecord(ctx, u.c.st, updateKey(u.id, u.gateway), &have)
+	revision, err := getRecord(ctx, u.c.st, u.key(), &have)
 	switch {
 	case err != nil:
 		return updateRecord{}, u.storeFailed(err)
 	case revision == 0: // the round ended and was tidied up meanwhile
 		return updateRecord{}, rpc.Refuse(rpc.Busy, errors.New("the round is just ending; send the update again"))
+	case u.waits && have.From != u.from():
+		return updateRecord{}, rpc.Refuse(rpc.Busy, errors.New("another update waits for the next version; send this one again then"))
 	case have.Blob.SHA256 != u.header.Blob.SHA256:
 		return updateRecord{}, u.contradiction()
 	}
@@ -219,6 +236,9 @@ func (u *upload) held(ctx context.Context) (updateRecord, error) {
 
 // register counts a durable update in its round, if that is still open.
 func (u *upload) register(ctx context.Context, record updateRecord) (rpc.Receipt, error) {
+	if u.waits {
+		return u.wait(record), nil
+	}
 	if u.count(record) {
 		return rpc.Receipt{}, nil
 	}
@@ -257,15 +277,7 @@ func (u *upload) count(record updateRecord) bool {
 func (u *upload) reject(why *rpc.Refusal) {
 	u.c.mu.Lock()
 	defer u.c.mu.Unlock()
-	cur := u.j.cur
-	if cur == nil || cur.Closed || cur.Round != u.id.Round || cur.Attempt != u.id.Attempt {
-		return
-	}
-	if p := cur.parts[u.gateway]; p.State != received {
-		p.State, p.Reason = rejected, shorten(why.Error(), 200)
-		u.j.poke()
-		u.c.notify()
-	}
+	u.j.excuse(u.gateway, u.from(), rejected, shorten(why.Error(), 200))
 }
 
 // discard deletes the blob of an update that is not used: because it was refused

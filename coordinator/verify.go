@@ -52,7 +52,7 @@ const inMemory = 96 << 20
 // what gateways that are not in the round contributed before. It is decided once
 // for a round, so that a crash and a second try give the same model.
 func (j *jobState) countable(ctx context.Context) (fedavg.Updates, error) {
-	var all fedavg.Updates = &storedUpdates{ctx: ctx, j: j, gateways: j.cur.Counted}
+	var all fedavg.Updates = &storedUpdates{ctx: ctx, j: j, gateways: j.cur.contributors()}
 	if size := int64(all.Len()) * int64(j.layout.Size()) * 8; size <= inMemory {
 		held := make(fedavg.Slice, 0, all.Len())
 		if err := all.Each(func(u *fedavg.Update) error { held = append(held, u); return nil }); err != nil {
@@ -60,7 +60,7 @@ func (j *jobState) countable(ctx context.Context) (fedavg.Updates, error) {
 		}
 		all = held
 	}
-	trusted := j.cur.Counted
+	trusted := j.cur.contributors()
 	if j.spec.Quarantine.On() {
 		aside, err := j.judge(ctx, all)
 		if err != nil {
@@ -78,7 +78,7 @@ func (j *jobState) countable(ctx context.Context) (fedavg.Updates, error) {
 
 // without returns the counted gateways that are not set aside, and their updates.
 func without(ctx context.Context, j *jobState, all fedavg.Updates, aside map[string]string) (names []string, updates fedavg.Updates) {
-	for _, name := range j.cur.Counted {
+	for _, name := range j.cur.contributors() {
 		if _, out := aside[name]; !out {
 			names = append(names, name)
 		}

@@ -1197,14 +1197,18 @@ func (x *AlarmAck) GetRevision() uint32 {
 }
 
 type RoundStart struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Job           string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
-	Digest        string                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"` // of the job's spec
-	Round         uint64                 `protobuf:"varint,3,opt,name=round,proto3" json:"round,omitempty"`
-	Attempt       uint32                 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	Model         *Blob                  `protobuf:"bytes,5,opt,name=model,proto3" json:"model,omitempty"` // global model to start from
-	Deadline      *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=deadline,proto3" json:"deadline,omitempty"`
-	Seed          uint64                 `protobuf:"varint,7,opt,name=seed,proto3" json:"seed,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Job      string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	Digest   string                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"` // of the job's spec
+	Round    uint64                 `protobuf:"varint,3,opt,name=round,proto3" json:"round,omitempty"`
+	Attempt  uint32                 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Model    *Blob                  `protobuf:"bytes,5,opt,name=model,proto3" json:"model,omitempty"` // global model to start from
+	Deadline *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	Seed     uint64                 `protobuf:"varint,7,opt,name=seed,proto3" json:"seed,omitempty"`
+	// A gateway that is busy with an earlier round of the job goes on with that and
+	// answers with it.
+	KeepEarlier   bool  `protobuf:"varint,8,opt,name=keep_earlier,json=keepEarlier,proto3" json:"keep_earlier,omitempty"`
+	State         *Blob `protobuf:"bytes,9,opt,name=state,proto3" json:"state,omitempty"` // of the strategy, where training needs it; else absent
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1286,6 +1290,20 @@ func (x *RoundStart) GetSeed() uint64 {
 		return x.Seed
 	}
 	return 0
+}
+
+func (x *RoundStart) GetKeepEarlier() bool {
+	if x != nil {
+		return x.KeepEarlier
+	}
+	return false
+}
+
+func (x *RoundStart) GetState() *Blob {
+	if x != nil {
+		return x.State
+	}
+	return nil
 }
 
 type RoundAnswer struct {
@@ -1619,6 +1637,7 @@ type UploadHeader struct {
 	Round         uint64                 `protobuf:"varint,2,opt,name=round,proto3" json:"round,omitempty"`
 	Attempt       uint32                 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	Blob          *Blob                  `protobuf:"bytes,4,opt,name=blob,proto3" json:"blob,omitempty"`
+	Offset        uint64                 `protobuf:"varint,5,opt,name=offset,proto3" json:"offset,omitempty"` // the first byte that follows; the coordinator must hold what comes before
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1681,6 +1700,57 @@ func (x *UploadHeader) GetBlob() *Blob {
 	return nil
 }
 
+func (x *UploadHeader) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+type UploadState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Offset        uint64                 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"` // where to go on; 0 begins anew
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UploadState) Reset() {
+	*x = UploadState{}
+	mi := &file_millwright_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UploadState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UploadState) ProtoMessage() {}
+
+func (x *UploadState) ProtoReflect() protoreflect.Message {
+	mi := &file_millwright_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UploadState.ProtoReflect.Descriptor instead.
+func (*UploadState) Descriptor() ([]byte, []int) {
+	return file_millwright_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *UploadState) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
 type UploadReceipt struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Duplicate     bool                   `protobuf:"varint,1,opt,name=duplicate,proto3" json:"duplicate,omitempty"` // it was already held; nothing was counted twice
@@ -1691,7 +1761,7 @@ type UploadReceipt struct {
 
 func (x *UploadReceipt) Reset() {
 	*x = UploadReceipt{}
-	mi := &file_millwright_proto_msgTypes[23]
+	mi := &file_millwright_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1703,7 +1773,7 @@ func (x *UploadReceipt) String() string {
 func (*UploadReceipt) ProtoMessage() {}
 
 func (x *UploadReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[23]
+	mi := &file_millwright_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1716,7 +1786,7 @@ func (x *UploadReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadReceipt.ProtoReflect.Descriptor instead.
 func (*UploadReceipt) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{23}
+	return file_millwright_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UploadReceipt) GetDuplicate() bool {
@@ -1743,7 +1813,7 @@ type DownloadRequest struct {
 
 func (x *DownloadRequest) Reset() {
 	*x = DownloadRequest{}
-	mi := &file_millwright_proto_msgTypes[24]
+	mi := &file_millwright_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1755,7 +1825,7 @@ func (x *DownloadRequest) String() string {
 func (*DownloadRequest) ProtoMessage() {}
 
 func (x *DownloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[24]
+	mi := &file_millwright_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1768,7 +1838,7 @@ func (x *DownloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DownloadRequest.ProtoReflect.Descriptor instead.
 func (*DownloadRequest) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{24}
+	return file_millwright_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DownloadRequest) GetSha256() string {
@@ -1794,7 +1864,7 @@ type BlobChunk struct {
 
 func (x *BlobChunk) Reset() {
 	*x = BlobChunk{}
-	mi := &file_millwright_proto_msgTypes[25]
+	mi := &file_millwright_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1806,7 +1876,7 @@ func (x *BlobChunk) String() string {
 func (*BlobChunk) ProtoMessage() {}
 
 func (x *BlobChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[25]
+	mi := &file_millwright_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1819,7 +1889,7 @@ func (x *BlobChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlobChunk.ProtoReflect.Descriptor instead.
 func (*BlobChunk) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{25}
+	return file_millwright_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *BlobChunk) GetData() []byte {
@@ -1922,7 +1992,7 @@ const file_millwright_proto_rawDesc = "" +
 	"\rmodel_version\x18\v \x01(\x04R\fmodelVersion\"6\n" +
 	"\bAlarmAck\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\rR\brevision\"\xdd\x01\n" +
+	"\brevision\x18\x02 \x01(\rR\brevision\"\xab\x02\n" +
 	"\n" +
 	"RoundStart\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x16\n" +
@@ -1931,7 +2001,9 @@ const file_millwright_proto_rawDesc = "" +
 	"\aattempt\x18\x04 \x01(\rR\aattempt\x12)\n" +
 	"\x05model\x18\x05 \x01(\v2\x13.millwright.v1.BlobR\x05model\x126\n" +
 	"\bdeadline\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12\x12\n" +
-	"\x04seed\x18\a \x01(\x04R\x04seed\"\x83\x01\n" +
+	"\x04seed\x18\a \x01(\x04R\x04seed\x12!\n" +
+	"\fkeep_earlier\x18\b \x01(\bR\vkeepEarlier\x12)\n" +
+	"\x05state\x18\t \x01(\v2\x13.millwright.v1.BlobR\x05state\"\x83\x01\n" +
 	"\vRoundAnswer\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x14\n" +
 	"\x05round\x18\x02 \x01(\x04R\x05round\x12\x18\n" +
@@ -1954,12 +2026,15 @@ const file_millwright_proto_rawDesc = "" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\"V\n" +
 	"\vUploadChunk\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x1b.millwright.v1.UploadHeaderR\x06header\x12\x12\n" +
-	"\x04data\x18\x02 \x01(\fR\x04data\"y\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\"\x91\x01\n" +
 	"\fUploadHeader\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x14\n" +
 	"\x05round\x18\x02 \x01(\x04R\x05round\x12\x18\n" +
 	"\aattempt\x18\x03 \x01(\rR\aattempt\x12'\n" +
-	"\x04blob\x18\x04 \x01(\v2\x13.millwright.v1.BlobR\x04blob\"A\n" +
+	"\x04blob\x18\x04 \x01(\v2\x13.millwright.v1.BlobR\x04blob\x12\x16\n" +
+	"\x06offset\x18\x05 \x01(\x04R\x06offset\"%\n" +
+	"\vUploadState\x12\x16\n" +
+	"\x06offset\x18\x01 \x01(\x04R\x06offset\"A\n" +
 	"\rUploadReceipt\x12\x1c\n" +
 	"\tduplicate\x18\x01 \x01(\bR\tduplicate\x12\x12\n" +
 	"\x04late\x18\x02 \x01(\bR\x04late\"A\n" +
@@ -1970,11 +2045,12 @@ const file_millwright_proto_rawDesc = "" +
 	"\x04data\x18\x01 \x01(\fR\x04data2\x93\x01\n" +
 	"\tEnrolment\x12B\n" +
 	"\x05Enrol\x12\x1b.millwright.v1.EnrolRequest\x1a\x1c.millwright.v1.EnrolResponse\x12B\n" +
-	"\x05Renew\x12\x1b.millwright.v1.RenewRequest\x1a\x1c.millwright.v1.EnrolResponse2\xe3\x01\n" +
+	"\x05Renew\x12\x1b.millwright.v1.RenewRequest\x1a\x1c.millwright.v1.EnrolResponse2\xac\x02\n" +
 	"\n" +
 	"Federation\x12G\n" +
 	"\aSession\x12\x18.millwright.v1.FromAgent\x1a\x1e.millwright.v1.FromCoordinator(\x010\x01\x12D\n" +
-	"\x06Upload\x12\x1a.millwright.v1.UploadChunk\x1a\x1c.millwright.v1.UploadReceipt(\x01\x12F\n" +
+	"\x06Upload\x12\x1a.millwright.v1.UploadChunk\x1a\x1c.millwright.v1.UploadReceipt(\x01\x12G\n" +
+	"\fUploadStatus\x12\x1b.millwright.v1.UploadHeader\x1a\x1a.millwright.v1.UploadState\x12F\n" +
 	"\bDownload\x12\x1e.millwright.v1.DownloadRequest\x1a\x18.millwright.v1.BlobChunk0\x01B3Z1github.com/millwright-iot/millwright/fedavg/fedpbb\x06proto3"
 
 var (
@@ -1989,7 +2065,7 @@ func file_millwright_proto_rawDescGZIP() []byte {
 	return file_millwright_proto_rawDescData
 }
 
-var file_millwright_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_millwright_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_millwright_proto_goTypes = []any{
 	(*EnrolRequest)(nil),          // 0: millwright.v1.EnrolRequest
 	(*EnrolResponse)(nil),         // 1: millwright.v1.EnrolResponse
@@ -2014,12 +2090,13 @@ var file_millwright_proto_goTypes = []any{
 	(*Blob)(nil),                  // 20: millwright.v1.Blob
 	(*UploadChunk)(nil),           // 21: millwright.v1.UploadChunk
 	(*UploadHeader)(nil),          // 22: millwright.v1.UploadHeader
-	(*UploadReceipt)(nil),         // 23: millwright.v1.UploadReceipt
-	(*DownloadRequest)(nil),       // 24: millwright.v1.DownloadRequest
-	(*BlobChunk)(nil),             // 25: millwright.v1.BlobChunk
-	nil,                           // 26: millwright.v1.Status.DroppedSamplesTotalEntry
-	nil,                           // 27: millwright.v1.MachineStatus.JobVersionsEntry
-	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	(*UploadState)(nil),           // 23: millwright.v1.UploadState
+	(*UploadReceipt)(nil),         // 24: millwright.v1.UploadReceipt
+	(*DownloadRequest)(nil),       // 25: millwright.v1.DownloadRequest
+	(*BlobChunk)(nil),             // 26: millwright.v1.BlobChunk
+	nil,                           // 27: millwright.v1.Status.DroppedSamplesTotalEntry
+	nil,                           // 28: millwright.v1.MachineStatus.JobVersionsEntry
+	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
 }
 var file_millwright_proto_depIdxs = []int32{
 	5,  // 0: millwright.v1.FromAgent.hello:type_name -> millwright.v1.Hello
@@ -2033,37 +2110,40 @@ var file_millwright_proto_depIdxs = []int32{
 	19, // 8: millwright.v1.FromCoordinator.release:type_name -> millwright.v1.Release
 	15, // 9: millwright.v1.FromCoordinator.alarm_ack:type_name -> millwright.v1.AlarmAck
 	6,  // 10: millwright.v1.Hello.machines:type_name -> millwright.v1.MachineInfo
-	28, // 11: millwright.v1.Welcome.now:type_name -> google.protobuf.Timestamp
+	29, // 11: millwright.v1.Welcome.now:type_name -> google.protobuf.Timestamp
 	9,  // 12: millwright.v1.Jobs.jobs:type_name -> millwright.v1.Job
 	12, // 13: millwright.v1.Status.machines:type_name -> millwright.v1.MachineStatus
 	13, // 14: millwright.v1.Status.jobs:type_name -> millwright.v1.JobReadiness
-	26, // 15: millwright.v1.Status.dropped_samples_total:type_name -> millwright.v1.Status.DroppedSamplesTotalEntry
+	27, // 15: millwright.v1.Status.dropped_samples_total:type_name -> millwright.v1.Status.DroppedSamplesTotalEntry
 	10, // 16: millwright.v1.MachineStatus.reasons:type_name -> millwright.v1.Contribution
-	28, // 17: millwright.v1.MachineStatus.at:type_name -> google.protobuf.Timestamp
-	27, // 18: millwright.v1.MachineStatus.job_versions:type_name -> millwright.v1.MachineStatus.JobVersionsEntry
-	28, // 19: millwright.v1.AlarmEvent.raised:type_name -> google.protobuf.Timestamp
-	28, // 20: millwright.v1.AlarmEvent.cleared:type_name -> google.protobuf.Timestamp
+	29, // 17: millwright.v1.MachineStatus.at:type_name -> google.protobuf.Timestamp
+	28, // 18: millwright.v1.MachineStatus.job_versions:type_name -> millwright.v1.MachineStatus.JobVersionsEntry
+	29, // 19: millwright.v1.AlarmEvent.raised:type_name -> google.protobuf.Timestamp
+	29, // 20: millwright.v1.AlarmEvent.cleared:type_name -> google.protobuf.Timestamp
 	10, // 21: millwright.v1.AlarmEvent.reasons:type_name -> millwright.v1.Contribution
 	20, // 22: millwright.v1.RoundStart.model:type_name -> millwright.v1.Blob
-	28, // 23: millwright.v1.RoundStart.deadline:type_name -> google.protobuf.Timestamp
-	20, // 24: millwright.v1.Release.model:type_name -> millwright.v1.Blob
-	22, // 25: millwright.v1.UploadChunk.header:type_name -> millwright.v1.UploadHeader
-	20, // 26: millwright.v1.UploadHeader.blob:type_name -> millwright.v1.Blob
-	0,  // 27: millwright.v1.Enrolment.Enrol:input_type -> millwright.v1.EnrolRequest
-	2,  // 28: millwright.v1.Enrolment.Renew:input_type -> millwright.v1.RenewRequest
-	3,  // 29: millwright.v1.Federation.Session:input_type -> millwright.v1.FromAgent
-	21, // 30: millwright.v1.Federation.Upload:input_type -> millwright.v1.UploadChunk
-	24, // 31: millwright.v1.Federation.Download:input_type -> millwright.v1.DownloadRequest
-	1,  // 32: millwright.v1.Enrolment.Enrol:output_type -> millwright.v1.EnrolResponse
-	1,  // 33: millwright.v1.Enrolment.Renew:output_type -> millwright.v1.EnrolResponse
-	4,  // 34: millwright.v1.Federation.Session:output_type -> millwright.v1.FromCoordinator
-	23, // 35: millwright.v1.Federation.Upload:output_type -> millwright.v1.UploadReceipt
-	25, // 36: millwright.v1.Federation.Download:output_type -> millwright.v1.BlobChunk
-	32, // [32:37] is the sub-list for method output_type
-	27, // [27:32] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	29, // 23: millwright.v1.RoundStart.deadline:type_name -> google.protobuf.Timestamp
+	20, // 24: millwright.v1.RoundStart.state:type_name -> millwright.v1.Blob
+	20, // 25: millwright.v1.Release.model:type_name -> millwright.v1.Blob
+	22, // 26: millwright.v1.UploadChunk.header:type_name -> millwright.v1.UploadHeader
+	20, // 27: millwright.v1.UploadHeader.blob:type_name -> millwright.v1.Blob
+	0,  // 28: millwright.v1.Enrolment.Enrol:input_type -> millwright.v1.EnrolRequest
+	2,  // 29: millwright.v1.Enrolment.Renew:input_type -> millwright.v1.RenewRequest
+	3,  // 30: millwright.v1.Federation.Session:input_type -> millwright.v1.FromAgent
+	21, // 31: millwright.v1.Federation.Upload:input_type -> millwright.v1.UploadChunk
+	22, // 32: millwright.v1.Federation.UploadStatus:input_type -> millwright.v1.UploadHeader
+	25, // 33: millwright.v1.Federation.Download:input_type -> millwright.v1.DownloadRequest
+	1,  // 34: millwright.v1.Enrolment.Enrol:output_type -> millwright.v1.EnrolResponse
+	1,  // 35: millwright.v1.Enrolment.Renew:output_type -> millwright.v1.EnrolResponse
+	4,  // 36: millwright.v1.Federation.Session:output_type -> millwright.v1.FromCoordinator
+	24, // 37: millwright.v1.Federation.Upload:output_type -> millwright.v1.UploadReceipt
+	23, // 38: millwright.v1.Federation.UploadStatus:output_type -> millwright.v1.UploadState
+	26, // 39: millwright.v1.Federation.Download:output_type -> millwright.v1.BlobChunk
+	34, // [34:40] is the sub-list for method output_type
+	28, // [28:34] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_millwright_proto_init() }
@@ -2091,7 +2171,7 @@ func file_millwright_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millwright_proto_rawDesc), len(file_millwright_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   28,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

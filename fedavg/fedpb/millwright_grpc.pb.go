@@ -179,9 +179,10 @@ var Enrolment_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Federation_Session_FullMethodName  = "/millwright.v1.Federation/Session"
-	Federation_Upload_FullMethodName   = "/millwright.v1.Federation/Upload"
-	Federation_Download_FullMethodName = "/millwright.v1.Federation/Download"
+	Federation_Session_FullMethodName      = "/millwright.v1.Federation/Session"
+	Federation_Upload_FullMethodName       = "/millwright.v1.Federation/Upload"
+	Federation_UploadStatus_FullMethodName = "/millwright.v1.Federation/UploadStatus"
+	Federation_Download_FullMethodName     = "/millwright.v1.Federation/Download"
 )
 
 // FederationClient is the client API for Federation service.
@@ -197,6 +198,9 @@ type FederationClient interface {
 	// FAILED_PRECONDITION and OUT_OF_RANGE are final: the update can never be
 	// used. Any other failure is tried again.
 	Upload(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[UploadChunk, UploadReceipt], error)
+	// UploadStatus says how much of an update is held already, so that an upload that broke off
+	// goes on there. The header's own offset is ignored. Codes as of Upload.
+	UploadStatus(ctx context.Context, in *UploadHeader, opts ...grpc.CallOption) (*UploadState, error)
 	// Download sends a blob from an offset.
 	Download(ctx context.Context, in *DownloadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BlobChunk], error)
 }
@@ -235,6 +239,16 @@ func (c *federationClient) Upload(ctx context.Context, opts ...grpc.CallOption) 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Federation_UploadClient = grpc.ClientStreamingClient[UploadChunk, UploadReceipt]
 
+func (c *federationClient) UploadStatus(ctx context.Context, in *UploadHeader, opts ...grpc.CallOption) (*UploadState, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UploadState)
+	err := c.cc.Invoke(ctx, Federation_UploadStatus_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *federationClient) Download(ctx context.Context, in *DownloadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BlobChunk], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Federation_ServiceDesc.Streams[2], Federation_Download_FullMethodName, cOpts...)
@@ -267,6 +281,9 @@ type FederationServer interface {
 	// FAILED_PRECONDITION and OUT_OF_RANGE are final: the update can never be
 	// used. Any other failure is tried again.
 	Upload(grpc.ClientStreamingServer[UploadChunk, UploadReceipt]) error
+	// UploadStatus says how much of an update is held already, so that an upload that broke off
+	// goes on there. The header's own offset is ignored. Codes as of Upload.
+	UploadStatus(context.Context, *UploadHeader) (*UploadState, error)
 	// Download sends a blob from an offset.
 	Download(*DownloadRequest, grpc.ServerStreamingServer[BlobChunk]) error
 	mustEmbedUnimplementedFederationServer()
@@ -284,6 +301,9 @@ func (UnimplementedFederationServer) Session(grpc.BidiStreamingServer[FromAgent,
 }
 func (UnimplementedFederationServer) Upload(grpc.ClientStreamingServer[UploadChunk, UploadReceipt]) error {
 	return status.Error(codes.Unimplemented, "method Upload not implemented")
+}
+func (UnimplementedFederationServer) UploadStatus(context.Context, *UploadHeader) (*UploadState, error) {
+	return nil, status.Error(codes.Unimplemented, "method UploadStatus not implemented")
 }
 func (UnimplementedFederationServer) Download(*DownloadRequest, grpc.ServerStreamingServer[BlobChunk]) error {
 	return status.Error(codes.Unimplemented, "method Download not implemented")
@@ -323,6 +343,24 @@ func _Federation_Upload_Handler(srv interface{}, stream grpc.ServerStream) error
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Federation_UploadServer = grpc.ClientStreamingServer[UploadChunk, UploadReceipt]
 
+func _Federation_UploadStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UploadHeader)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FederationServer).UploadStatus(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Federation_UploadStatus_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FederationServer).UploadStatus(ctx, req.(*UploadHeader))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Federation_Download_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(DownloadRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -340,7 +378,12 @@ type Federation_DownloadServer = grpc.ServerStreamingServer[BlobChunk]
 var Federation_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "millwright.v1.Federation",
 	HandlerType: (*FederationServer)(nil),
-	Methods:     []grpc.MethodDesc{},
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "UploadStatus",
+			Handler:    _Federation_UploadStatus_Handler,
+		},
+	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Session",

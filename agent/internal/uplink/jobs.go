@@ -33,7 +33,7 @@ func (u *Uplink) setJobs(list *fedpb.Jobs) {
 			u.log.Error("job from the coordinator means something else to this agent", "job", spec.Name, "digest", j.GetDigest(), "own_digest", digest, "mend", incompatible.mend)
 		}
 		digests[spec.Name] = digest
-		specs = append(specs, spec)
+		specs = append(specs, spec.WithDefaults()) // which the JSON leaves out
 	}
 	u.jobsMu.Lock()
 	u.jobs = digests

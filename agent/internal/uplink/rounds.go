@@ -19,6 +19,7 @@ type training struct {
 	model    *fedpb.Blob
 	deadline time.Time // by our clock
 	seed     uint64
+	keep     bool // give way to an earlier round of the job that is here already
 	cancel   context.CancelCauseFunc // set while it runs
 	ended    bool                    // it runs, but for nobody
 }
@@ -66,6 +67,10 @@ func (t *trainer) add(n *training) {
 	defer t.mu.Unlock()
 	same := func(o *training) bool { return o.task == n.task && o.model.GetSha256() == n.model.GetSha256() }
 	if slices.ContainsFunc(t.waiting, same) {
+		return
+	}
+	busy := func(o *training) bool { return o.Job == n.Job && !o.ended && n.after(o.task) }
+	if n.keep && (t.running != nil && busy(t.running) || slices.ContainsFunc(t.waiting, busy)) {
 		return
 	}
 	if t.running != nil && t.running.Job == n.Job {
@@ -140,7 +145,7 @@ func (u *Uplink) announced(r *fedpb.RoundStart, offset time.Duration) *fedpb.Rou
 	if !time.Now().Before(deadline) {
 		return answerOf(k, "the deadline has passed")
 	}
-	u.trainer.add(&training{task: k, model: r.GetModel(), deadline: deadline, seed: r.GetSeed()})
+	u.trainer.add(&training{task: k, model: r.GetModel(), deadline: deadline, seed: r.GetSeed(), keep: r.GetKeepEarlier()})
 	return answerOf(k, "")
 }
 

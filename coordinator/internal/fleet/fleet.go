@@ -28,6 +28,21 @@ type Gateway struct {
 	Machines      []Machine         `json:"machines"` // by name
 	ReceivedTotal uint64            `json:"received_samples_total"`
 	DroppedTotal  map[string]uint64 `json:"dropped_samples_total"` // by reason
+	Quarantine    []Quarantine      `json:"quarantine,omitempty"`  // by job
+}
+
+// Quarantine says that a gateway's updates to a job are received and judged, but
+// do not count.
+type Quarantine struct {
+	Job    string    `json:"job"`
+	Round  uint64    `json:"round"` // in which it was set aside
+	Since  time.Time `json:"since"`
+	Check  string    `json:"check"`  // "usable", "sums", "weight", "norm", "direction"
+	Reason string    `json:"reason"` // for a person, of its latest offence
+	// Clean is how many rounds in a row it has passed the check since, and
+	// ReleaseAfter how many it takes; 0: it waits to be released by hand.
+	Clean        int `json:"clean_rounds"`
+	ReleaseAfter int `json:"release_after"`
 }
 
 // Machine is the newest state an agent reported of a machine.
@@ -84,13 +99,18 @@ type Round struct {
 
 // Participant is one agent's part in a round.
 type Participant struct {
-	Gateway string             `json:"gateway"`
-	State   string             `json:"state"` // "training", "received", "declined", "rejected"
+	Gateway string `json:"gateway"`
+	// State is "training", "received", "declined", "rejected" (refused at the
+	// door) or "quarantined" (received and judged, but it does not count).
+	State   string             `json:"state"`
 	Reason  string             `json:"reason,omitempty"`
 	Weight  float64            `json:"weight,omitempty"`
 	Bytes   uint64             `json:"bytes,omitempty"`
 	Seconds float64            `json:"seconds,omitempty"` // from announcement to receipt
 	Metrics map[string]float64 `json:"metrics,omitempty"`
+	// Staleness is how many versions were committed between the one the update
+	// started from and this round; 0 for an update of the round itself.
+	Staleness int `json:"staleness,omitempty"`
 }
 
 // Model is one committed version of a job's global model.

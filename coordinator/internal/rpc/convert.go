@@ -194,7 +194,7 @@ func fromMessage(m Message) *fedpb.FromCoordinator {
 	case RoundStart:
 		return &fedpb.FromCoordinator{Message: &fedpb.FromCoordinator_RoundStart{RoundStart: &fedpb.RoundStart{
 			Job: m.Job, Digest: m.Digest, Round: m.Round, Attempt: m.Attempt, Model: fromBlob(m.Model),
-			Deadline: timestamppb.New(m.Deadline), Seed: m.Seed,
+			Deadline: timestamppb.New(m.Deadline), Seed: m.Seed, State: fromBlobIf(m.State), KeepEarlier: m.KeepEarlier,
 		}}}
 	case RoundEnd:
 		return &fedpb.FromCoordinator{Message: &fedpb.FromCoordinator_RoundEnd{RoundEnd: &fedpb.RoundEnd{
@@ -206,6 +206,14 @@ func fromMessage(m Message) *fedpb.FromCoordinator {
 		}}}
 	}
 	panic(fmt.Sprintf("rpc: unknown message %T", m)) // Message is sealed
+}
+
+// fromBlobIf leaves out a blob that is not there.
+func fromBlobIf(b store.Blob) *fedpb.Blob {
+	if b == (store.Blob{}) {
+		return nil
+	}
+	return fromBlob(b)
 }
 
 func fromBlob(b store.Blob) *fedpb.Blob { return &fedpb.Blob{Sha256: b.SHA256, Size: b.Size} }

@@ -127,8 +127,12 @@ type RoundStart struct {
 	Round       uint64
 	Attempt     uint32
 	Model       store.Blob
+	State       store.Blob // of the strategy, if agents need it; else zero
 	Deadline    time.Time
 	Seed        uint64
+	// KeepEarlier lets a gateway that is busy with an earlier round of the job go on
+	// with that, and answer with it.
+	KeepEarlier bool
 }
 
 // RoundEnd tells how a round ended.
