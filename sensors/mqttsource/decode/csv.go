@@ -182,7 +182,9 @@ func (t *table) time(r *Reading, row []byte, at int, c *channel) {
 		return
 	}
 	var assumed bool
-	if r.Time, assumed, r.TimeErr = ParseTime(asString(text), c.TimeFormat); assumed {
+	if r.Time, assumed, r.TimeErr = ParseTime(asString(text), c.TimeFormat); assumed && c.location != nil {
+		r.Time = inZone(r.Time, c.location)
+	} else if assumed {
 		r.Quality |= sensors.QualityZoneAssumed
 	}
 	if r.TimeErr != nil {

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -87,6 +88,7 @@ type channel struct {
 	time               int     // index into Decoder.times, -1 for none
 	min, max           float64 // bounds of a good sample; finite
 	unitText           string  // the last one seen
+	location           *time.Location
 	absent             error
 }
 
@@ -94,6 +96,8 @@ type channel struct {
 type timed struct {
 	slot     int
 	format   TimeFormat
+	zone     string
+	location *time.Location // nil: a time without a zone is UTC, and doubtful
 	timeless error
 
 	read    bool
@@ -120,6 +124,7 @@ func New(specs ...Spec) (*Decoder, error) {
 			min: -math.MaxFloat64, max: math.MaxFloat64,
 			absent: &Error{Absent, fmt.Sprintf("payload has nothing at path %q; check the path against a payload", s.Path)},
 		}
+		c.location, _ = zone(s.TimeZone) // validated
 		if s.Min != nil {
 			c.min = *s.Min
 		}
@@ -171,11 +176,12 @@ func (d *Decoder) slot(path string) int {
 func (d *Decoder) timed(s Spec) int {
 	slot := d.slot(s.TimePath)
 	for i, t := range d.times {
-		if t.slot == slot && t.format == s.TimeFormat {
+		if t.slot == slot && t.format == s.TimeFormat && t.zone == s.TimeZone {
 			return i
 		}
 	}
-	d.times = append(d.times, timed{slot: slot, format: s.TimeFormat,
+	location, _ := zone(s.TimeZone) // validated before
+	d.times = append(d.times, timed{slot: slot, format: s.TimeFormat, zone: s.TimeZone, location: location,
 		timeless: fmt.Errorf("payload has no time at path %q; check time_path against a payload", s.TimePath)})
 	return len(d.times) - 1
 }
@@ -333,9 +339,26 @@ func (d *Decoder) readTime(t *timed) {
 		raw = raw[1 : len(raw)-1]
 	}
 	var assumed bool
-	if t.time, assumed, t.err = ParseTime(asString(raw), t.format); assumed {
+	if t.time, assumed, t.err = ParseTime(asString(raw), t.format); assumed && t.location != nil {
+		t.time = inZone(t.time, t.location)
+	} else if assumed {
 		t.quality = sensors.QualityZoneAssumed
 	}
+}
+
+// rate reads a sampling rate in Hz: a number, or text with a unit as in "800Hz".
+func rate(text []byte) (float64, error) {
+	if n := len(text); n >= 2 && text[0] == '"' {
+		text = text[1 : n-1]
+	}
+	times := 1.0
+	if rest, ok := bytes.CutSuffix(trim(text), []byte("Hz")); ok {
+		if text, ok = bytes.CutSuffix(rest, []byte("k")); ok {
+			times = 1000
+		}
+	}
+	x, err := number(trim(text))
+	return x * times, err
 }
 
 // number reads a plain or JSON scalar: 21.7, "21.7", true, NaN.

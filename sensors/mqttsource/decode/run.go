@@ -17,7 +17,7 @@ func (d *Decoder) array(r *Reading, c *channel, raw []byte, kind byte) {
 	r.RateHz = c.RateHz
 	if c.rate >= 0 {
 		if v := d.scan.spans[c.rate]; v.kind != 0 {
-			x, err := number(d.scan.data[v.start:v.end])
+			x, err := rate(d.scan.data[v.start:v.end])
 			if err != nil || !(x > 0) || math.IsInf(x, 0) {
 				r.Err = &Error{NotNumber, fmt.Sprintf("sampling rate at path %q is not a positive number", c.RatePath)}
 				return

@@ -104,13 +104,18 @@ type Spec struct {
 	TimePath string `yaml:"time_path"`
 	// TimeFormat tells how that time is written. Default TimeAuto.
 	TimeFormat TimeFormat `yaml:"time_format"`
+	// TimeZone is that of a time that names none: an offset such as "+01:00",
+	// "local" (this machine's), or a name such as "Europe/Berlin" where the system
+	// knows it. Default: UTC, and sensors.QualityZoneAssumed is set.
+	TimeZone string `yaml:"time_zone"`
 	// RateHz is the sampling rate of a run of samples (JSONArray, Int16,
 	// Float32), in Hz. Required there unless RatePath is given. With it, the rows
 	// of a CSV, the records of a SenML pack and the elements of a Sparkplug array
 	// are one run too; without it rows and records are samples with a time each.
 	RateHz float64 `yaml:"rate_hz"`
 	// RatePath leads to the sampling rate in Hz inside the document
-	// (JSONArray); where it is absent, RateHz is used.
+	// (JSONArray), a number or text such as "800Hz" or "25.6 kHz"; where it is
+	// absent, RateHz is used.
 	RatePath string `yaml:"rate_path"`
 	// Scale and Offset are applied to each sample as written:
 	// sample = written·Scale + Offset. Scale 0 means 1.
@@ -197,6 +202,9 @@ func (s Spec) Problems() []*FieldError {
 	}
 	if s.TimeFormat != "" && !slices.Contains(timeFormats, s.TimeFormat) {
 		bad("time_format", "unknown time format %q; one of %s", s.TimeFormat, join(timeFormats))
+	}
+	if _, err := zone(s.TimeZone); err != nil {
+		bad("time_zone", "%v", err)
 	}
 	switch {
 	case math.IsNaN(s.RateHz) || math.IsInf(s.RateHz, 0) || s.RateHz < 0:

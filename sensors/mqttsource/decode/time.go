@@ -68,6 +68,29 @@ func hasZone(text string) bool {
 	return len(text) > 11 && strings.ContainsAny(text[11:], "Z+-")
 }
 
+// zone reads Spec.TimeZone; nil for the default.
+func zone(name string) (*time.Location, error) {
+	switch name {
+	case "":
+		return nil, nil
+	case "local":
+		return time.Local, nil
+	}
+	if t, err := time.Parse("-07:00", name); err == nil {
+		return t.Location(), nil
+	}
+	loc, err := time.LoadLocation(name)
+	if err != nil {
+		return nil, fmt.Errorf("%q is no time zone known here; write +01:00, local, or a name such as Europe/Berlin", name)
+	}
+	return loc, nil
+}
+
+// inZone takes the clock reading of t, which was read as UTC, to be of loc.
+func inZone(t time.Time, loc *time.Location) time.Time {
+	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), loc).UTC()
+}
+
 // timeNanoseconds is only ever guessed, never configured.
 const timeNanoseconds TimeFormat = "ns"
 

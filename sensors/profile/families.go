@@ -1,0 +1,126 @@
+package profile
+
+import (
+	"strings"
+
+	"github.com/millwright-iot/millwright/sensors/mqttsource/decode"
+)
+
+// families is the table of known devices. Each row names where the format is
+// published.
+func families() map[string]family {
+	return map[string]family{
+		// Eclipse Sparkplug 3.0.0, chapters 4 (topics) and 6 (payloads).
+		"sparkplug": {
+			topic: "spBv1.0/{group}/+/{node}",
+			spec:  decode.Spec{Format: decode.Sparkplug},
+		},
+		// Tasmota documentation, "MQTT": telemetry at tele/%topic%/SENSOR, last will
+		// at tele/%topic%/LWT; TempUnit and PressureUnit stand beside the sensors.
+		"tasmota": {
+			topic: "{prefix}/{device}/SENSOR", prefix: "tele",
+			availability: []string{"{prefix}/{device}/LWT"},
+			spec:         decode.Spec{Format: decode.JSON, TimePath: "Time", TimeFormat: decode.TimeISO},
+			zoneless:     true,
+			units: []unitOf{
+				{".Temperature", "degC", "TempUnit"}, {".DewPoint", "degC", "TempUnit"},
+				{"Pressure", "hPa", "PressureUnit"}, {".Humidity", "%", ""},
+				{".Power", "W", ""}, {".Voltage", "V", ""}, {".Current", "A", ""}, {".Frequency", "Hz", ""},
+			},
+		},
+		// Zigbee2MQTT, "MQTT Topics and Messages" and "Device availability". What it
+		// calls voltage is in mV from a battery and in V from a plug: the unit must
+		// be told.
+		"zigbee2mqtt": {
+			topic: "{prefix}/{device}", prefix: "zigbee2mqtt",
+			availability: []string{"{prefix}/{device}/availability", "{prefix}/bridge/state"},
+			spec:         decode.Spec{Format: decode.JSON, Partial: true},
+			units: []unitOf{
+				{"temperature", "degC", ""}, {"humidity", "%", ""}, {"pressure", "hPa", ""}, {"power", "W", ""}, {"current", "A", ""},
+				{"battery", "%", ""},
+			},
+		},
+		// Shelly API documentation, Gen2: "Notifications" (NotifyStatus carries what
+		// changed), "MQTT" (topics, <id>/online as last will).
+		"shelly-gen2": {
+			topic: "{device}/events/rpc", availability: []string{"{device}/online"},
+			spec: decode.Spec{Format: decode.JSON, TimePath: "params.ts", TimeFormat: decode.TimeSeconds, Partial: true},
+			path: func(field string) string { return "params." + field },
+			units: []unitOf{
+				{".tC", "degC", ""}, {".tF", "degF", ""}, {".rh", "%", ""}, {".voltage", "V", ""}, {".current", "A", ""},
+				{".apower", "W", ""}, {".freq", "Hz", ""}, {".battery.V", "V", ""}, {".battery.percent", "%", ""},
+			},
+		},
+		// ESPHome, "MQTT Client Component": <topic_prefix>/<component>/<object id>/state
+		// and birth and last will at <topic_prefix>/status.
+		"esphome": {
+			topic: "{device}/sensor/{field}/state", availability: []string{"{device}/status"},
+			spec: decode.Spec{Format: decode.Scalar},
+		},
+		// NCD, vibration and temperature sensors V3: the object their gateway's
+		// library makes (community.ncd.io/t/sensor-payload-keys/11865); battery as
+		// text, received in ms.
+		"ncd": {
+			spec: decode.Spec{Format: decode.JSON, TimePath: "received", TimeFormat: decode.TimeMilliseconds},
+			path: func(field string) string {
+				if strings.HasPrefix(field, "battery") || field == "rssi" || strings.Contains(field, ".") {
+					return field
+				}
+				return "sensor_data." + field
+			},
+			units: []unitOf{
+				{"_ACC_G", "g", ""}, {"_velocity_mm_sec", "mm/s", ""}, {"_displacement_mm", "mm", ""}, {"_Hz", "Hz", ""},
+				{"temperature", "degC", ""}, {"battery", "V", ""}, {"battery_percent", "%", ""}, {"rpm", "rpm", ""},
+			},
+			channels: map[string]string{
+				"x_acceleration_rms": "x_rms_ACC_G", "y_acceleration_rms": "y_rms_ACC_G", "z_acceleration_rms": "z_rms_ACC_G",
+				"x_velocity": "x_velocity_mm_sec", "y_velocity": "y_velocity_mm_sec", "z_velocity": "z_velocity_mm_sec",
+				"temperature": "temperature",
+			},
+		},
+		// ifm VVB001, process values in the units of its IODD, by names that suit a
+		// path.
+		"ifm-vvb001": {
+			spec: decode.Spec{Format: decode.JSON},
+			units: []unitOf{
+				{"v_Rms", "m/s", ""}, {"a_Peak", "m/s2", ""}, {"a_Rms", "m/s2", ""}, {"Crest", "1", ""}, {"Temperature", "degC", ""},
+			},
+			channels: vvb001("_"),
+		},
+		// Its bursts: 4 s at 25 kHz, 100000 samples, read from the sensor's memory by
+		// whoever talks IO-Link to it.
+		"ifm-vvb001-burst": {
+			spec:     decode.Spec{Format: decode.JSONArray, RateHz: 25000},
+			units:    []unitOf{{"", "m/s2", ""}},
+			channels: map[string]string{"acceleration": "samples"},
+		},
+		// Banner QM30VT3, IODD 1.2 of 2025-10-16, process data mode 0: inches,
+		// standard gravities and degrees Fahrenheit by default.
+		"banner-qm30vt3": {
+			spec: decode.Spec{Format: decode.JSON},
+			units: []unitOf{
+				{"Velocity (in/sec) (6-1000Hz)", "in/s", ""}, {"Velocity (in/sec)", "in/s", ""}, {"Velocity", "in/s", ""},
+				{"Acceleration (G) (1000-5300Hz)", "g", ""}, {"Acceleration (G)", "g", ""}, {"Acceleration", "g", ""},
+				{"Temperature (°F)", "degF", ""}, {"Temperature", "degF", ""},
+			},
+			channels: map[string]string{
+				"x_velocity": "X-Axis RMS Velocity (in/sec) (6-1000Hz)", "y_velocity": "Y-Axis RMS Velocity (in/sec) (6-1000Hz)",
+				"z_velocity":         "Z-Axis RMS Velocity (in/sec) (6-1000Hz)",
+				"x_acceleration_rms": "X-Axis High Frequency RMS Acceleration (G) (1000-5300Hz)",
+				"y_acceleration_rms": "Y-Axis High Frequency RMS Acceleration (G) (1000-5300Hz)",
+				"z_acceleration_rms": "Z-Axis High Frequency RMS Acceleration (G) (1000-5300Hz)",
+				"temperature":        "Temperature (°F)",
+			},
+		},
+		// RFC 8428, Sensor Measurement Lists, in JSON.
+		"senml": {spec: decode.Spec{Format: decode.SenML, Partial: true}},
+	}
+}
+
+// vvb001 names the sensor's process values, whose words a separator joins.
+func vvb001(sep string) map[string]string {
+	return map[string]string{
+		"velocity_rms": "v" + sep + "Rms", "acceleration_peak": "a" + sep + "Peak", "acceleration_rms": "a" + sep + "Rms",
+		"crest": "Crest", "temperature": "Temperature",
+	}
+}
