@@ -20,6 +20,13 @@ const (
 	NameScaffold   = "scaffold"
 	NameFedNova    = "fednova"
 	NameFedBuff    = "fedbuff"
+
+	NameMedian          = "median"
+	NameTrimmedMean     = "trimmed_mean"
+	NameKrum            = "krum"
+	NameMultiKrum       = "multi_krum"
+	NameBulyan          = "bulyan"
+	NameGeometricMedian = "geometric_median"
 )
 
 // kind is one strategy: its name, the learning it merges and what it can be told.
@@ -53,6 +60,14 @@ var kinds = []kind{
 	{NameFedBuff, model.Gradient, []param{serverRate(1), buffer, maxStaleness}, func(s StrategySpec) fedavg.Strategy {
 		return fedavg.FedBuff{Rate: s.ServerRate}
 	}},
+	{NameMedian, model.Gradient, nil, func(StrategySpec) fedavg.Strategy { return fedavg.Median{} }},
+	{NameTrimmedMean, model.Gradient, []param{trim}, func(s StrategySpec) fedavg.Strategy { return fedavg.TrimmedMean{Trim: s.Trim} }},
+	{NameKrum, model.Gradient, []param{byzantine}, func(s StrategySpec) fedavg.Strategy { return fedavg.Krum{Byzantine: s.Byzantine} }},
+	{NameMultiKrum, model.Gradient, []param{byzantine, selection}, func(s StrategySpec) fedavg.Strategy {
+		return fedavg.MultiKrum{Byzantine: s.Byzantine, Select: s.Select}
+	}},
+	{NameBulyan, model.Gradient, []param{byzantine}, func(s StrategySpec) fedavg.Strategy { return fedavg.Bulyan{Byzantine: s.Byzantine} }},
+	{NameGeometricMedian, model.Gradient, nil, func(StrategySpec) fedavg.Strategy { return fedavg.GeometricMedian{} }},
 }
 
 func kindOf(name string) *kind {
@@ -159,7 +174,22 @@ func (s Spec) validateStrategy(ps *problems) {
 	if st.Name == NameScaffold && st.Population == 0 && sampled {
 		ps.add("strategy.population", "is missing: rounds sample agents, so scaffold must know how many there are")
 	}
+	if least := st.leastUpdates(); least > 0 && s.Rounds.MinParticipants < least {
+		ps.add("rounds.min_participants", "is %d, but strategy %q withstands %d lying agents only among at least %d", s.Rounds.MinParticipants, st.Name, st.Byzantine, least)
+	}
 	if a := s.Model.Autoencoder; st.Name == NameFedProx && a != nil && a.Proximal != 0 {
 		ps.add("strategy.proximal", "is given as model.autoencoder.proximal too; keep this one")
 	}
+}
+
+// leastUpdates is how many updates s needs to keep its promise.
+func (s StrategySpec) leastUpdates() int {
+	f := int64(s.Byzantine)
+	switch s.Name {
+	case NameKrum, NameMultiKrum:
+		return int(min(2*f+3, math.MaxInt32))
+	case NameBulyan:
+		return int(min(4*f+3, math.MaxInt32))
+	}
+	return 0
 }
