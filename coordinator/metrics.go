@@ -26,7 +26,7 @@ type metrics struct {
 	bytesOut    prometheus.Counter
 	storeErrors prometheus.Counter
 
-	gateways, machines, openRounds, ready, version, activeAlarms, blobBytes *prometheus.Desc
+	gateways, machines, openRounds, ready, version, activeAlarms, blobBytes, quarantined *prometheus.Desc
 }
 
 func newMetrics(c *Coordinator) *metrics {
@@ -57,6 +57,7 @@ func newMetrics(c *Coordinator) *metrics {
 		ready:        desc("ready_gateways", "Connected gateways that could take part in a round now.", "job"),
 		version:      desc("model_version", "Newest committed version of the global model.", "job"),
 		activeAlarms: desc("active_alarms", "Alarm episodes that last."),
+		quarantined:  desc("quarantined", "1 for each gateway whose updates to the job do not count.", "job", "gateway"),
 		blobBytes:    desc("store_blob_bytes", "Bytes of models and updates in the store."),
 	}
 	m.registry.MustRegister(m, m.rounds, m.duration, m.received, m.rejected, m.invalid, m.alarms, m.bytesIn, m.bytesOut, m.storeErrors,
@@ -80,7 +81,7 @@ func (m *metrics) roundEnded(r fleet.Round) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.gateways, m.machines, m.openRounds, m.ready, m.version, m.activeAlarms, m.blobBytes} {
+	for _, d := range []*prometheus.Desc{m.gateways, m.machines, m.openRounds, m.ready, m.version, m.activeAlarms, m.blobBytes, m.quarantined} {
 		ch <- d
 	}
 }
@@ -103,6 +104,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	connected := 0
 	zones := map[string]int{"A": 0, "B": 0, "C": 0, "D": 0, "none": 0}
 	for _, g := range s.Gateways {
+		for _, q := range g.Quarantine {
+			gauge(m.quarantined, 1, q.Job, g.Name)
+		}
 		if !g.Connected {
 			continue
 		}

@@ -49,7 +49,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	group.Go(func() error { return c.serveAgents(ctx, agents) })
 	group.Go(func() error { return c.serveWeb(ctx, pages) })
 	group.Go(func() error {
-		return c.authority.ServeAdmin(ctx, filepath.Join(c.cfg.DataDir, enrol.AdminSocket))
+		return c.authority.ServeAdmin(ctx, filepath.Join(c.cfg.DataDir, enrol.AdminSocket), c.adminHandler())
 	})
 	c.log.Info("coordinator runs", "agents", c.AgentAddr(), "page", "http://"+c.WebAddr()+"/", "jobs", len(c.jobs))
 	close(c.ready)

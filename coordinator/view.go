@@ -86,9 +86,12 @@ func (c *Coordinator) gatewayViews() []fleet.Gateway {
 		}
 		views[name] = v
 	}
+	inQuarantine := c.inQuarantine()
 	out := make([]fleet.Gateway, 0, len(views))
 	for _, name := range slices.Sorted(maps.Keys(views)) {
-		out = append(out, views[name])
+		v := views[name]
+		v.Quarantine = inQuarantine[name]
+		out = append(out, v)
 	}
 	return out
 }

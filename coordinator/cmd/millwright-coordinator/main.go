@@ -30,6 +30,10 @@ type cli struct {
 	Check   checkCmd   `cmd:"" help:"Check a configuration and say what it would do."`
 	Token   tokenCmd   `cmd:"" help:"Let gateways enrol."`
 	Gateway gatewayCmd `cmd:"" help:"Look after enrolled gateways."`
+
+	Quarantine quarantineCmd `cmd:"" help:"Look after gateways whose updates do not count."`
+	Forget     forgetCmd     `cmd:"" help:"Take out of the models what a gateway contributed. The coordinator must be running."`
+
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

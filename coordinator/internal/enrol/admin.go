@@ -17,6 +17,9 @@ import (
 // AdminSocket is the name of the command line's socket inside data_dir.
 const AdminSocket = "admin.sock"
 
+// MorePath is below what further requests of the command line are.
+const MorePath = "/job/"
+
 // maxSocketPath is what fits into a sockaddr_un with its final zero (unix(7)).
 const maxSocketPath = 107
 
@@ -85,7 +88,9 @@ func (a *Authority) answer(w http.ResponseWriter, value any, err error) {
 // ServeAdmin serves AdminHandler on the unix socket at path, which only this
 // user can open, until ctx ends. A socket that a killed coordinator left behind
 // is replaced; one that somebody answers is an error.
-func (a *Authority) ServeAdmin(ctx context.Context, path string) (err error) {
+//
+// Requests that AdminHandler does not know go to more, if that is not nil.
+func (a *Authority) ServeAdmin(ctx context.Context, path string, more http.Handler) (err error) {
 	l, err := listenAdmin(ctx, path)
 	if err != nil {
 		return fmt.Errorf("open admin socket: %w", err)
@@ -95,7 +100,12 @@ func (a *Authority) ServeAdmin(ctx context.Context, path string) (err error) {
 			err = errors.Join(err, gone)
 		}
 	}()
-	srv := &http.Server{Handler: a.AdminHandler(), ReadTimeout: 10 * time.Second, IdleTimeout: 10 * time.Second}
+	handler := http.NewServeMux()
+	handler.Handle("/", a.AdminHandler())
+	if more != nil {
+		handler.Handle(MorePath, more)
+	}
+	srv := &http.Server{Handler: handler, ReadTimeout: 10 * time.Second, IdleTimeout: 10 * time.Second}
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)

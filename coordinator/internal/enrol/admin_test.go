@@ -29,7 +29,7 @@ func startAdmin(t *testing.T, f *fixture, path string) (stop func() error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- f.ServeAdmin(ctx, path) }()
+	go func() { done <- f.ServeAdmin(ctx, path, nil) }()
 	stop = func() error {
 		cancel()
 		err := <-done
@@ -121,7 +121,7 @@ func TestServeAdmin_StaleSocket(t *testing.T) {
 	startAdmin(t, f, path) // fails the test unless it answers
 
 	// A second one does not take it away from the first.
-	err = f.ServeAdmin(context.Background(), path)
+	err = f.ServeAdmin(context.Background(), path, nil)
 	if err == nil || !strings.Contains(err.Error(), "another coordinator") || !strings.Contains(err.Error(), path) {
 		t.Fatalf("second ServeAdmin: %v, want an error naming the socket", err)
 	}
@@ -141,7 +141,7 @@ func TestServeAdmin_BadPath(t *testing.T) {
 	for path, want := range map[string]string{
 		file: "no socket", long: "shorter data_dir", filepath.Join(dir, "absent", AdminSocket): "no such file",
 	} {
-		err := f.ServeAdmin(context.Background(), path)
+		err := f.ServeAdmin(context.Background(), path, nil)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), filepath.Dir(path)) {
 			t.Errorf("ServeAdmin(%q): %v, want %q", path, err, want)
 		}

@@ -57,6 +57,13 @@ func (c *Admin) Remove(ctx context.Context, gateway string) error {
 	return c.do(ctx, http.MethodDelete, "/gateway/"+url.PathEscape(gateway), nil, &struct{}{})
 }
 
+// Do asks for what is below MorePath: body, if not nil, goes as JSON, answer is
+// decoded from JSON. An answer that is not 200 is an error in the coordinator's
+// words.
+func (c *Admin) Do(ctx context.Context, method, path string, body, answer any) error {
+	return c.do(ctx, method, path, body, answer)
+}
+
 func (c *Admin) do(ctx context.Context, method, path string, body, answer any) error {
 	data, err := json.Marshal(body)
 	if err != nil {
