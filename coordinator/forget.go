@@ -82,6 +82,11 @@ func (j *jobState) forget(ctx context.Context) error {
 // which the gateway's update is waiting, or ends it at once if there is nothing of
 // the gateway here.
 func (j *jobState) beginForget(ctx context.Context, f *forgetting) error {
+	waited, err := j.dropWaiting(ctx, f.gateway)
+	if err != nil {
+		return err
+	}
+	f.result.Removed = f.result.Removed || waited
 	next := j.head
 	inRound := j.holdsUpdateOf(f.gateway)
 	inLedger := false
@@ -116,11 +121,34 @@ func (j *jobState) beginForget(ctx context.Context, f *forgetting) error {
 	return nil
 }
 
-// holdsUpdateOf says whether the open round has an update of the gateway.
+// holdsUpdateOf says whether the open round has an update of the gateway that
+// ends with it.
 func (j *jobState) holdsUpdateOf(gateway string) bool {
 	j.c.mu.Lock()
 	defer j.c.mu.Unlock()
-	return j.cur != nil && j.cur.parts[gateway] != nil && j.cur.parts[gateway].State == received
+	return j.cur != nil && !j.async() && j.cur.parts[gateway] != nil && j.cur.parts[gateway].State == received
+}
+
+// dropWaiting deletes an update of the gateway that waits for a round to count in.
+func (j *jobState) dropWaiting(ctx context.Context, gateway string) (was bool, err error) {
+	j.c.mu.Lock()
+	update, was := j.waiting[gateway]
+	j.c.mu.Unlock()
+	if !was {
+		return false, nil
+	}
+	if err := deleteRecord(ctx, j.c.st, waitingKey(j.spec.Name, gateway)); err != nil {
+		return false, err
+	}
+	j.c.mu.Lock()
+	delete(j.waiting, gateway)
+	if j.async() && j.cur != nil && j.cur.parts[gateway] != nil {
+		p := j.cur.parts[gateway]
+		p.State, p.Reason, p.digest = declined, "its update was removed, to forget it", ""
+	}
+	j.c.notify()
+	j.c.mu.Unlock()
+	return true, j.c.dropBlobs(ctx, update.Blob.SHA256)
 }
 
 // finish tells the person.
