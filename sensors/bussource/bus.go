@@ -61,14 +61,11 @@ func (b *bus) turn(d *device) {
 		return
 	}
 	err = fmt.Errorf("%w within %v; the wire may be held low: check wiring, or power the device off and on", errStuck, b.source.opts.CallTimeout)
+	d.failed(err)
 	for _, other := range b.devices {
-		if other == d || other.up {
-			other.failed(err)
-		}
-	}
-	for _, other := range b.devices { // the others are not to blame
-		if other != d {
-			other.backoff = 0
+		if other != d && other.up {
+			other.failed(fmt.Errorf("%s holds the bus and does not answer", d.Name))
+			other.backoff = 0 // it is not to blame
 		}
 	}
 }

@@ -103,7 +103,8 @@ func (d *device) failed(err error) {
 func (d *device) down() {
 	d.up = false
 	if d.stream != nil {
-		v, unsettled := d.stream.restart()
+		v, unsettled := d.stream.cut()
+		d.stream.meter.restart() // what comes back may be another chip
 		d.source.ledger.drop(Unsettled, unsettled)
 		d.pass(v)
 	}
@@ -174,7 +175,7 @@ func (d *device) overrun() {
 	d.source.ledger.device(d.index, func(s *DeviceStats) { s.Overruns++ })
 	d.source.complain.warn("overrun "+d.Name, "samples were lost in the chip's FIFO", "device", d.Name, "bus", d.Bus,
 		"mend", "lower rate_hz, raise the bus's clock, or take other devices off this bus")
-	v, unsettled := d.stream.restart()
+	v, unsettled := d.stream.cut()
 	d.source.ledger.drop(Unsettled, unsettled)
 	d.pass(v)
 }

@@ -60,15 +60,15 @@ type verdict struct {
 	hz      float64         // measured
 }
 
-// restart begins anew after samples were lost, or the device was down, and returns
-// what was pending: as blocks, or as a number of samples that have no rate.
-func (s *stream) restart() (v verdict, unsettled int) {
+// cut ends a stretch after samples were lost, and returns what was pending: as
+// blocks, or as a number of samples that have no rate.
+func (s *stream) cut() (v verdict, unsettled int) {
 	if s.rateHz > 0 && !s.refused {
 		v = s.flush()
 	} else {
 		unsettled = s.discard()
 	}
-	s.meter.restart()
+	s.meter.pause()
 	s.anchored = false
 	s.doubts |= sensors.QualityGap
 	return v, unsettled

@@ -39,6 +39,15 @@ const (
 // Axis, Measure, Input and scaling. A key that the chip does not use must be left
 // out: Check refuses it rather than ignore it.
 type Options struct {
+	Wiring `yaml:",inline"`
+	// RateHz is the sampling rate of a chip that streams, one of those it has.
+	// Default the driver's.
+	RateHz float64 `yaml:"rate_hz" json:"rate_hz,omitempty"`
+}
+
+// Wiring is all of Options but the rate, for a configuration whose channels have
+// that key already.
+type Wiring struct {
 	Bus Bus `yaml:"bus" json:"bus"` // i2c, spi, 1wire or iio
 	// Device names the bus, and but for I²C the chip on it: I2C1 (or /dev/i2c-1),
 	// SPI0.0 (or /dev/spidev0.0), 28-0316a2794bff, iio:device0 (or the name it has).
@@ -49,9 +58,6 @@ type Options struct {
 	// SpeedHz is the SPI clock. Default the driver's, which suits its rates.
 	SpeedHz int64 `yaml:"speed_hz" json:"speed_hz,omitempty"`
 
-	// RateHz is the sampling rate of a chip that streams, one of those it has.
-	// Default the driver's.
-	RateHz float64 `yaml:"rate_hz" json:"rate_hz,omitempty"`
 	// RangeG is the full scale of an accelerometer in g. Default the driver's.
 	RangeG float64 `yaml:"range_g" json:"range_g,omitempty"`
 	Axis   string  `yaml:"axis" json:"axis,omitempty"` // x, y or z; required for an accelerometer

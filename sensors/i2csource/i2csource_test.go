@@ -68,8 +68,7 @@ func thermometer() map[byte][]byte {
 }
 
 func channel(name, device string, address uint16) chips.Channel {
-	return chips.Channel{Machine: "m", Channel: name, Options: chips.Options{
-		Bus: chips.I2C, Device: device, Address: address, Chip: "mcp9808", Every: 100 * time.Millisecond}}
+	return chips.Channel{Machine: "m", Channel: name, Options: chips.Options{Wiring: chips.Wiring{Bus: chips.I2C, Device: device, Address: address, Chip: "mcp9808", Every: 100 * time.Millisecond}}}
 }
 
 func TestSource(t *testing.T) {

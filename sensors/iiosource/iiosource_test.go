@@ -1,3 +1,5 @@
+//go:build unix
+
 package iiosource
 
 import (
@@ -19,7 +21,7 @@ import (
 )
 
 func channel(name, device, element string, hz float64) chips.Channel {
-	return chips.Channel{Machine: "m", Channel: name, Options: chips.Options{Bus: chips.IIO, Device: device, Element: element, RateHz: hz}}
+	return chips.Channel{Machine: "m", Channel: name, Options: chips.Options{Wiring: chips.Wiring{Bus: chips.IIO, Device: device, Element: element}, RateHz: hz}}
 }
 
 func source(t testing.TB, b *box, channels ...chips.Channel) *bussource.Source {

@@ -42,7 +42,7 @@ func TestSource(t *testing.T) {
 		return b, nil
 	}
 	channel := func(name, device string) chips.Channel {
-		return chips.Channel{Machine: "m", Channel: name, Options: chips.Options{Bus: chips.OneWire, Device: device, Chip: "ds18b20"}}
+		return chips.Channel{Machine: "m", Channel: name, Options: chips.Options{Wiring: chips.Wiring{Bus: chips.OneWire, Device: device, Chip: "ds18b20"}}}
 	}
 	synctest.Test(t, func(t *testing.T) {
 		s, err := New([]chips.Channel{channel("a", "28-0316A2794BFF"), channel("b", "28-000000000001")}, Options{Open: open}, slog.New(slog.NewTextHandler(io.Discard, nil)))
@@ -93,7 +93,7 @@ func TestNew_Refuses(t *testing.T) {
 		"10-0316a2794bff": "family code 10; a ds18b20 has 28",
 		"28-1":            "is no 1-Wire device",
 	} {
-		_, err := New([]chips.Channel{{Machine: "m", Channel: "a", Options: chips.Options{Bus: chips.OneWire, Device: device, Chip: "ds18b20"}}}, Options{}, slog.New(slog.DiscardHandler))
+		_, err := New([]chips.Channel{{Machine: "m", Channel: "a", Options: chips.Options{Wiring: chips.Wiring{Bus: chips.OneWire, Device: device, Chip: "ds18b20"}}}}, Options{}, slog.New(slog.DiscardHandler))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %q", device, err, want)
 		}

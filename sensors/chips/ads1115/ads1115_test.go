@@ -25,7 +25,7 @@ func unit(t testing.TB, symbol string) sensors.Unit {
 // loop is a pressure transmitter of 0 to 10 bar over 100 Ω.
 func loop(t testing.TB) chips.Options {
 	low, high := 0.0, 10.0
-	return chips.Options{Input: "ain1", ShuntOhm: 100, At4mA: &low, At20mA: &high, Unit: unit(t, "bar")}
+	return chips.Options{Wiring: chips.Wiring{Input: "ain1", ShuntOhm: 100, At4mA: &low, At20mA: &high, Unit: unit(t, "bar")}}
 }
 
 func cfg(v uint16) []byte { return []byte{0x01, byte(v >> 8), byte(v)} }
@@ -107,7 +107,7 @@ func TestInput_LoopLevels(t *testing.T) {
 
 // Input codes and ideal values of the data sheet, "Data Format", at ±2.048 V.
 func TestInput_Codes(t *testing.T) {
-	in, err := newInput(chips.Options{Input: "ain0-ain1"})
+	in, err := newInput(chips.Options{Wiring: chips.Wiring{Input: "ain0-ain1"}})
 	if err != nil || in.mux != 0 {
 		t.Fatalf("mux %d, %v", in.mux, err)
 	}
@@ -120,7 +120,7 @@ func TestInput_Codes(t *testing.T) {
 			t.Errorf("code %#04x: %v V, clipped %v, %v; want %v, %v", uint16(c.code), v, clipped, err, c.want, c.clipped)
 		}
 	}
-	if in, err = newInput(chips.Options{ShuntOhm: 0.1, RangeV: 0.256}); err != nil || in.quantity != sensors.Current {
+	if in, err = newInput(chips.Options{Wiring: chips.Wiring{ShuntOhm: 0.1, RangeV: 0.256}}); err != nil || in.quantity != sensors.Current {
 		t.Errorf("a shunt: %v, %v", in.quantity, err)
 	} else if v, _, _ := in.value(12800); math.Abs(v-1) > 1e-12 {
 		t.Errorf("0.1 V over 0.1 Ω are %v A; want 1", v)
@@ -164,7 +164,7 @@ func TestModel_Refuses(t *testing.T) {
 func FuzzValue(f *testing.F) {
 	f.Add(int16(9600), 100.0, -1.0, 10.0)
 	f.Fuzz(func(t *testing.T, code int16, ohm, low, high float64) {
-		o := chips.Options{Bus: chips.I2C, Device: "I2C1", ShuntOhm: ohm, At4mA: &low, At20mA: &high, Unit: unit(t, "bar")}
+		o := chips.Options{Wiring: chips.Wiring{Bus: chips.I2C, Device: "I2C1", ShuntOhm: ohm, At4mA: &low, At20mA: &high, Unit: unit(t, "bar")}}
 		if Model().Check(o) != nil {
 			return
 		}

@@ -41,7 +41,7 @@ func status(source, fifo byte) []conntest.IO {
 }
 
 func TestDriver_SPI(t *testing.T) {
-	d := chiptest.Driver(t, Model(), chips.Options{Axis: "z"}, chips.Options{Axis: "x"})
+	d := chiptest.Driver(t, Model(), chips.Options{Wiring: chips.Wiring{Axis: "z"}}, chips.Options{Wiring: chips.Wiring{Axis: "x"}})
 	if p := d.Plan(); p.RateHz != 3200 || p.Every.Milliseconds() != 5 {
 		t.Errorf("plan is %+v; want 3200 Hz, read when the FIFO is half full", p)
 	}
@@ -73,7 +73,7 @@ func TestDriver_SPI(t *testing.T) {
 }
 
 func TestDriver_I2C(t *testing.T) {
-	d := chiptest.Driver(t, Model(), chips.Options{Bus: chips.I2C, Axis: "y", RateHz: 400, RangeG: 4})
+	d := chiptest.Driver(t, Model(), chips.Options{Wiring: chips.Wiring{Bus: chips.I2C, Axis: "y", RangeG: 4}, RateHz: 400})
 	chiptest.Start(t, d, chiptest.I2C(t, 0x53,
 		i2ctest.IO{W: []byte{0x00}, R: []byte{0xE5}},
 		i2ctest.IO{W: []byte{0x2D, 0x00}}, i2ctest.IO{W: []byte{0x38, 0x00}}, i2ctest.IO{W: []byte{0x2E, 0x00}},
@@ -93,7 +93,7 @@ func TestDriver_WrongChip(t *testing.T) {
 		id   byte
 		want string
 	}{{0x33, "DEVID is 0x33, not 0xe5"}, {0x00, "check wiring, power and chip select"}, {0xFF, "check wiring"}} {
-		d := chiptest.Driver(t, Model(), chips.Options{Axis: "z"})
+		d := chiptest.Driver(t, Model(), chips.Options{Wiring: chips.Wiring{Axis: "z"}})
 		err := d.Start(chiptest.SPI(t, conntest.IO{W: []byte{0x80, 0}, R: []byte{0, c.id}}))
 		var wrong *chips.WrongChipError
 		if !errors.As(err, &wrong) || !strings.Contains(err.Error(), c.want) {
@@ -105,7 +105,7 @@ func TestDriver_WrongChip(t *testing.T) {
 // The bus fails in the middle of a burst: playback has no more, as a bus error.
 func TestDriver_ErrorMidBurst(t *testing.T) {
 	ops := slices.Concat(startSPI, status(0x82, 0x03), []conntest.IO{burst(1, 2, 3)})
-	d := chiptest.Driver(t, Model(), chips.Options{Axis: "z"})
+	d := chiptest.Driver(t, Model(), chips.Options{Wiring: chips.Wiring{Axis: "z"}})
 	chiptest.Start(t, d, chiptest.SPI(t, ops...))
 	b := chiptest.Batch(d)
 	if err := d.Read(b); err == nil || !strings.Contains(err.Error(), "register 0x32") {
@@ -117,7 +117,7 @@ func TestDriver_ErrorMidBurst(t *testing.T) {
 }
 
 func TestDriver_ImpossibleCount(t *testing.T) {
-	d := chiptest.Driver(t, Model(), chips.Options{Axis: "z"})
+	d := chiptest.Driver(t, Model(), chips.Options{Wiring: chips.Wiring{Axis: "z"}})
 	chiptest.Start(t, d, chiptest.SPI(t, slices.Concat(startSPI, status(0xFF, 0xFF))...))
 	if err := d.Read(chiptest.Batch(d)); err == nil || !strings.Contains(err.Error(), "63 entries") {
 		t.Errorf("Read: %v; want an error about the count", err)
@@ -125,7 +125,7 @@ func TestDriver_ImpossibleCount(t *testing.T) {
 }
 
 func TestModel_Refuses(t *testing.T) {
-	ok := chips.Options{Bus: chips.SPI, Device: "SPI0.0", Chip: "adxl345", Axis: "z"}
+	ok := chips.Options{Wiring: chips.Wiring{Bus: chips.SPI, Device: "SPI0.0", Chip: "adxl345", Axis: "z"}}
 	for _, c := range []struct {
 		change func(*chips.Options)
 		want   string

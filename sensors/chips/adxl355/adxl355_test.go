@@ -43,7 +43,7 @@ func fifo(values ...[]byte) conntest.IO {
 }
 
 func TestDriver_SPI(t *testing.T) {
-	d := chiptest.Driver(t, Model(), chips.Options{Axis: "x"}, chips.Options{Axis: "z"})
+	d := chiptest.Driver(t, Model(), chips.Options{Wiring: chips.Wiring{Axis: "x"}}, chips.Options{Wiring: chips.Wiring{Axis: "z"}})
 	ops := append(slices.Clone(start),
 		head(0x01, 7), // a seventh value is of a sample not yet whole
 		fifo(value(64000, 1), value(0, 0), value(-64000, 0), value(-524288, 1), value(0, 0), value(524286, 0)),
@@ -74,7 +74,7 @@ func TestDriver_SPI(t *testing.T) {
 }
 
 func TestDriver_I2C(t *testing.T) {
-	d := chiptest.Driver(t, Model(), chips.Options{Bus: chips.I2C, Axis: "y", RangeG: 2, RateHz: 62.5})
+	d := chiptest.Driver(t, Model(), chips.Options{Wiring: chips.Wiring{Bus: chips.I2C, Axis: "y", RangeG: 2}, RateHz: 62.5})
 	chiptest.Start(t, d, chiptest.I2C(t, 0x1D,
 		i2ctest.IO{W: []byte{0x00}, R: []byte{0xAD}}, i2ctest.IO{W: []byte{0x01}, R: []byte{0x1D}}, i2ctest.IO{W: []byte{0x02}, R: []byte{0xED}},
 		i2ctest.IO{W: []byte{0x2F, 0x52}}, i2ctest.IO{W: []byte{0x2D, 0x01}}, i2ctest.IO{W: []byte{0x28, 0x06}},
@@ -88,7 +88,7 @@ func TestDriver_I2C(t *testing.T) {
 }
 
 func TestDriver_Errors(t *testing.T) {
-	d := chiptest.Driver(t, Model(), chips.Options{Axis: "x"})
+	d := chiptest.Driver(t, Model(), chips.Options{Wiring: chips.Wiring{Axis: "x"}})
 	if err := d.Start(chiptest.SPI(t, start[0], start[1], conntest.IO{W: []byte{0x05, 0}, R: []byte{0, 0xE9}})); err == nil || !strings.Contains(err.Error(), "PARTID is 0xe9, not 0xed") {
 		t.Errorf("an ADXL359: %v", err)
 	}

@@ -45,7 +45,7 @@ func start280() []i2ctest.IO {
 }
 
 func TestBMP280_DatasheetExample(t *testing.T) {
-	d := chiptest.Driver(t, BMP280(), chips.Options{Measure: "pressure"}, chips.Options{Measure: "temperature"})
+	d := chiptest.Driver(t, BMP280(), chips.Options{Wiring: chips.Wiring{Measure: "pressure"}}, chips.Options{Wiring: chips.Wiring{Measure: "temperature"}})
 	chiptest.Start(t, d, chiptest.I2C(t, 0x76, slices.Concat(start280(), []i2ctest.IO{
 		{W: []byte{0xF3}, R: raw(0x57, 0x80000, 0x80000)}, // nothing measured yet
 		{W: []byte{0xF3}, R: raw(0x57, 415148, 519888)},
@@ -70,7 +70,7 @@ func TestBMP280_DatasheetExample(t *testing.T) {
 }
 
 func TestBME280_Humidity(t *testing.T) {
-	d := chiptest.Driver(t, BME280(), chips.Options{Bus: chips.SPI, Measure: "humidity"})
+	d := chiptest.Driver(t, BME280(), chips.Options{Wiring: chips.Wiring{Bus: chips.SPI, Measure: "humidity"}})
 	spiRead := func(reg byte, r []byte) conntest.IO {
 		return conntest.IO{W: append([]byte{reg | 0x80}, make([]byte, len(r))...), R: append([]byte{0}, r...)}
 	}
@@ -115,7 +115,7 @@ func TestStart_Errors(t *testing.T) {
 	if err := d.Start(chiptest.I2C(t, 0x76, ops...)); err == nil || !strings.Contains(err.Error(), "calibration is zero") {
 		t.Errorf("empty calibration: %v", err)
 	}
-	if _, err := BMP280().Configure([]chips.Options{{Measure: "humidity"}}); err == nil || !strings.Contains(err.Error(), "temperature, pressure") {
+	if _, err := BMP280().Configure([]chips.Options{{Wiring: chips.Wiring{Measure: "humidity"}}}); err == nil || !strings.Contains(err.Error(), "temperature, pressure") {
 		t.Errorf("humidity of a bmp280: %v", err)
 	}
 }

@@ -71,7 +71,7 @@ func TestDriver(t *testing.T) {
 		tx(0xBE, make([]byte, 9)),
 		tx(0xBE, ten[:]), tx(0x44, nil), tx(0xBE, ten[:]),
 	}}
-	d := chiptest.Driver(t, Model(), chips.Options{Every: 10 * time.Second})
+	d := chiptest.Driver(t, Model(), chips.Options{Wiring: chips.Wiring{Every: 10 * time.Second}})
 	link := &onewire.Dev{Bus: bus, Addr: address}
 	chiptest.Start(t, d, link)
 	if b := chiptest.Read(t, d); b.Again != 750*time.Millisecond || len(b.Values[0]) != 0 {
@@ -104,7 +104,7 @@ func TestDriver(t *testing.T) {
 }
 
 func TestModel_Refuses(t *testing.T) {
-	if _, err := Model().Configure([]chips.Options{{Every: 500 * time.Millisecond}}); err == nil || !strings.Contains(err.Error(), "every: 500ms is too short") {
+	if _, err := Model().Configure([]chips.Options{{Wiring: chips.Wiring{Every: 500 * time.Millisecond}}}); err == nil || !strings.Contains(err.Error(), "every: 500ms is too short") {
 		t.Errorf("%v", err)
 	}
 }

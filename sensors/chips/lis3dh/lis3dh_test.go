@@ -27,7 +27,7 @@ var start = []i2ctest.IO{
 }
 
 func TestDriver_I2C(t *testing.T) {
-	d := chiptest.Driver(t, Model(), chips.Options{Bus: chips.I2C, RateHz: 1344, RangeG: 2, Axis: "x"}, chips.Options{Bus: chips.I2C, RateHz: 1344, RangeG: 2, Axis: "z"})
+	d := chiptest.Driver(t, Model(), chips.Options{Wiring: chips.Wiring{Bus: chips.I2C, RangeG: 2, Axis: "x"}, RateHz: 1344}, chips.Options{Wiring: chips.Wiring{Bus: chips.I2C, RangeG: 2, Axis: "z"}, RateHz: 1344})
 	full := slices.Repeat([]byte{0x10, 0x00, 0, 0, 0, 0}, 32)
 	chiptest.Start(t, d, chiptest.I2C(t, 0x18, slices.Concat(start, []i2ctest.IO{
 		{W: []byte{0x2F}, R: []byte{0x02}},
@@ -57,7 +57,7 @@ func TestDriver_I2C(t *testing.T) {
 }
 
 func TestDriver_SPI(t *testing.T) {
-	d := chiptest.Driver(t, Model(), chips.Options{Axis: "y"}) // ±16 g, 400 Hz
+	d := chiptest.Driver(t, Model(), chips.Options{Wiring: chips.Wiring{Axis: "y"}}) // ±16 g, 400 Hz
 	chiptest.Start(t, d, chiptest.SPI(t,
 		conntest.IO{W: []byte{0x8F, 0}, R: []byte{0, 0x33}},
 		conntest.IO{W: []byte{0x20, 0x00}}, conntest.IO{W: []byte{0x2E, 0x00}}, conntest.IO{W: []byte{0x23, 0xB8}},
@@ -73,7 +73,7 @@ func TestDriver_SPI(t *testing.T) {
 }
 
 func TestDriver_Errors(t *testing.T) {
-	d := chiptest.Driver(t, Model(), chips.Options{Bus: chips.I2C, RateHz: 1344, RangeG: 2, Axis: "x"})
+	d := chiptest.Driver(t, Model(), chips.Options{Wiring: chips.Wiring{Bus: chips.I2C, RangeG: 2, Axis: "x"}, RateHz: 1344})
 	if err := d.Start(chiptest.I2C(t, 0x18, i2ctest.IO{W: []byte{0x0F}, R: []byte{0x3F}})); err == nil || !strings.Contains(err.Error(), "WHO_AM_I is 0x3f, not 0x33") {
 		t.Errorf("an LIS331: %v", err)
 	}

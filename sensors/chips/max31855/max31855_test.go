@@ -48,7 +48,7 @@ func word(w uint32) conntest.IO {
 }
 
 func TestDriver(t *testing.T) {
-	d := chiptest.Driver(t, Model(), chips.Options{}, chips.Options{Measure: "reference"})
+	d := chiptest.Driver(t, Model(), chips.Options{}, chips.Options{Wiring: chips.Wiring{Measure: "reference"}})
 	const warm = 0b0000_0110_0100_11<<18 | 0b0001_1001_0000<<4
 	chiptest.Start(t, d, chiptest.SPI(t, word(warm), word(warm),
 		word(warm|1<<16|1), word(warm|1<<16|2), word(warm|1<<16|4), word(warm|1<<16), word(0), word(0xFFFFFFFF)))
