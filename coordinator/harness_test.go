@@ -38,6 +38,13 @@ func pumpJob(name string) job.Spec {
 	}
 }
 
+// gradientJob is a small job that learns by gradient.
+func gradientJob(name string) job.Spec {
+	spec := pumpJob(name)
+	spec.Model = model.Spec{Kind: model.KindAutoencoder, Autoencoder: &model.AutoencoderSpec{Hidden: []int{1}}}
+	return spec
+}
+
 var discard = slog.New(slog.DiscardHandler)
 
 func testConfig(jobs ...job.Spec) Config {
@@ -237,7 +244,7 @@ func (a *agent) learned(start rpc.RoundStart) *fedavg.Update {
 	j := a.f.c.job(start.Job)
 	u := &fedavg.Update{
 		Job: start.Job, Round: start.Round, Attempt: start.Attempt, Agent: a.name, Base: start.Model.SHA256,
-		Weight: float64(10 * (1 + number(a.name)%3)), Vectors: j.layout.New(), Metrics: map[string]float64{"loss": float64(number(a.name) % 5)},
+		Weight: float64(10 * (1 + number(a.name)%3)), Vectors: j.updates.New(), Metrics: map[string]float64{"loss": float64(number(a.name) % 5)},
 	}
 	for v := range u.Vectors {
 		for i := range u.Vectors[v].F64 {

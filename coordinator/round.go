@@ -179,7 +179,7 @@ func (j *jobState) close(ctx context.Context) error {
 	// fails the round is closed in memory and the write is tried again by commit.
 	j.cur.Closed = true
 	for _, name := range slices.Sorted(maps.Keys(j.cur.parts)) {
-		if j.cur.parts[name].State == received {
+		if j.cur.parts[name].State == received && !j.async() { // there all wait, see countWaiting
 			j.cur.Counted = append(j.cur.Counted, name)
 		}
 	}

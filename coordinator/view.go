@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -43,7 +44,9 @@ func (c *Coordinator) Snapshot() fleet.Snapshot {
 		}
 		s.Models = append(s.Models, j.models()...)
 	}
-	slices.SortStableFunc(s.Rounds, func(a, b fleet.Round) int { return b.Started.Compare(a.Started) })
+	slices.SortStableFunc(s.Rounds, func(a, b fleet.Round) int {
+		return cmp.Or(b.Started.Compare(a.Started), cmp.Compare(b.Round, a.Round), cmp.Compare(b.Attempt, a.Attempt))
+	})
 	slices.SortStableFunc(s.Models, func(a, b fleet.Model) int { return b.Committed.Compare(a.Committed) })
 	return s
 }
