@@ -93,17 +93,18 @@ func (f *autoencoderFamily) Train(ctx context.Context, global []fedavg.Vector, s
 	if err != nil {
 		return Trained{}, fmt.Errorf("train autoencoder: %w", err)
 	}
-	t := newTrainer(net, f.spec, options, control)
-	before, err := t.meanLoss(ctx, rows)
+	t := newTrainer(net, descent{f.spec.BatchSize, f.spec.LearningRate, f.spec.Proximal}, options, control)
+	loss := reproduction{net, rows}
+	before, err := loss.mean(ctx)
 	if err != nil {
 		return Trained{}, err
 	}
 	for range f.spec.Epochs {
-		if err := t.epoch(ctx, rows); err != nil {
+		if err := t.epoch(ctx, len(rows), loss); err != nil {
 			return Trained{}, err
 		}
 	}
-	after, err := t.meanLoss(ctx, rows)
+	after, err := loss.mean(ctx)
 	if err != nil {
 		return Trained{}, err
 	}
@@ -128,6 +129,29 @@ func (f *autoencoderFamily) Train(ctx context.Context, global []fedavg.Vector, s
 		trained.OwnControl, trained.Vectors = own, append(trained.Vectors, change...)
 	}
 	return trained, nil
+}
+
+// reproduction is the loss of an autoencoder: the mean squared error of a row's features.
+type reproduction struct {
+	net  *network
+	rows [][]float64
+}
+
+func (l reproduction) gradient(grad []float64, r int) {
+	l.net.forward(l.rows[r])
+	l.net.backward(grad, l.rows[r], l.rows[r])
+}
+
+// mean is the mean loss per row.
+func (l reproduction) mean(ctx context.Context) (float64, error) {
+	total := 0.0
+	for r, z := range l.rows {
+		if r%256 == 0 && ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		total += meanSquaredError(l.net.forward(z), z) / float64(len(l.rows))
+	}
+	return total, nil
 }
 
 // Load implements Family.

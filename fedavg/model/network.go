@@ -65,6 +65,12 @@ func (n *network) backward(grad, x, target []float64) {
 	for o, y := range last.output {
 		last.delta[o] = 2 * (y - target[o]) / float64(len(target))
 	}
+	n.descend(grad, x)
+}
+
+// descend adds to grad the gradient of a loss whose gradient before the output is the
+// last layer's delta, for the forward pass just made with x.
+func (n *network) descend(grad, x []float64) {
 	end := len(grad)
 	for i := len(n.layers) - 1; i >= 0; i-- {
 		l := &n.layers[i]

@@ -16,10 +16,23 @@ const (
 	clipNorm = 5
 )
 
+// descent says how a network is trained.
+type descent struct {
+	BatchSize    int
+	LearningRate float64
+	Proximal     float64 // FedProx μ
+}
+
+// objective is what a trainer makes small, over rows numbered from 0.
+type objective interface {
+	// gradient adds to grad, laid out as the network's params, that of row r's loss.
+	gradient(grad []float64, r int)
+}
+
 // trainer trains a network in place. All its memory is allocated at the start.
 type trainer struct {
 	net        *network
-	spec       AutoencoderSpec
+	spec       descent
 	rand       *rand.Rand
 	start      []float64 // the global parameters
 	grad       []float64
@@ -32,7 +45,7 @@ type trainer struct {
 	steps   float64  // made so far
 }
 
-func newTrainer(net *network, spec AutoencoderSpec, options TrainOptions, control *control) *trainer {
+func newTrainer(net *network, spec descent, options TrainOptions, control *control) *trainer {
 	n := len(net.params)
 	t := &trainer{
 		net: net, spec: spec, rand: rand.New(rand.NewPCG(options.Seed, 0x74726169)),
@@ -60,10 +73,10 @@ func (t *trainer) effectiveSteps() float64 {
 	return (1 - math.Pow(1-fade, t.steps)) / fade
 }
 
-// epoch passes once over rows in a random order.
-func (t *trainer) epoch(ctx context.Context, rows [][]float64) error {
-	if len(t.order) != len(rows) {
-		t.order = make([]int, len(rows))
+// epoch passes once over n rows in a random order.
+func (t *trainer) epoch(ctx context.Context, n int, loss objective) error {
+	if len(t.order) != n {
+		t.order = make([]int, n)
 		for i := range t.order {
 			t.order[i] = i
 		}
@@ -76,8 +89,7 @@ func (t *trainer) epoch(ctx context.Context, rows [][]float64) error {
 			if i%256 == 0 && ctx.Err() != nil {
 				return ctx.Err()
 			}
-			t.net.forward(rows[r])
-			t.net.backward(t.grad, rows[r], rows[r])
+			loss.gradient(t.grad, r)
 		}
 		t.step(n)
 		left = left[n:]
@@ -123,16 +135,4 @@ func (t *trainer) descend(scale float64) {
 		}
 		t.net.params[i] -= float64(t.spec.LearningRate * g)
 	}
-}
-
-// meanLoss is the mean squared error per row.
-func (t *trainer) meanLoss(ctx context.Context, rows [][]float64) (float64, error) {
-	total := 0.0
-	for r, z := range rows {
-		if r%256 == 0 && ctx.Err() != nil {
-			return 0, ctx.Err()
-		}
-		total += meanSquaredError(t.net.forward(z), z) / float64(len(rows))
-	}
-	return total, nil
 }
