@@ -37,6 +37,8 @@ func (b *builder) gateway(name string) {
 		Received, DroppedTotal, DroppedPart string
 		Dropped                             []dropped
 		Waiting                             []readiness
+		Quarantine                          []quarantineView
+		ReleaseCommand                      string
 	}
 	data := struct {
 		Name     string
@@ -49,6 +51,9 @@ func (b *builder) gateway(name string) {
 	f := facts{Gateway: g, LastSeen: b.stamp(g.LastSeen), Enrolled: b.stamp(g.Enrolled), CertExpires: b.stamp(g.CertExpires),
 		CertSoon:  !g.CertExpires.IsZero() && g.CertExpires.Sub(b.now) < certificateSoon,
 		CertEnded: !g.CertExpires.IsZero() && !g.CertExpires.After(b.now), Received: formatCount(g.ReceivedTotal)}
+	if f.Quarantine = b.quarantine(g); len(f.Quarantine) > 0 {
+		f.ReleaseCommand = "millwright-coordinator quarantine release " + g.Name
+	}
 	total := uint64(0)
 	for _, reason := range slices.Sorted(maps.Keys(g.DroppedTotal)) {
 		if n := g.DroppedTotal[reason]; n > 0 {

@@ -92,6 +92,8 @@ func plant(at time.Time) fleet.Snapshot {
 				machine("booster-1", "process-pump", "C", 1.12, contributions("vibration.velocity_rms", 0.55, "vibration.crest", 0.3)),
 				machine("booster-2", "process-pump", "A", 0.44, contributions("vibration.rms", 0.5, "temperature.mean", 0.31))}},
 	}
+	s.Gateways[1].Quarantine = []fleet.Quarantine{{Job: "pump-health", Round: 11, Since: ago(2 * time.Hour), Check: "norm",
+		Reason: "norm is 1532, 153 times the fleet's usual 10.02 (limit 10 times)", Clean: 2, ReleaseAfter: 5}}
 	for i := range s.Gateways[2].Machines {
 		s.Gateways[2].Machines[i].At = ago(3 * time.Hour)
 	}
@@ -117,6 +119,13 @@ func plant(at time.Time) fleet.Snapshot {
 				{Gateway: "augsburg-hall-2", State: "received", Weight: 1180, Bytes: 40_960, Seconds: 11, Metrics: map[string]float64{"loss": loss}},
 				{Gateway: "brno-line-a", State: "received", Weight: 1190, Bytes: 40_960, Seconds: 12, Metrics: map[string]float64{"loss": loss * 1.1}},
 				{Gateway: "cork-utilities", State: "received", Weight: 1130, Bytes: 40_960, Seconds: 13, Metrics: map[string]float64{"loss": loss * 0.9}}}})
+		if n >= 11 {
+			p := &s.Rounds[len(s.Rounds)-1].Participants[1]
+			p.State, p.Reason = "quarantined", s.Gateways[1].Quarantine[0].Reason
+			if n > 11 {
+				p.Reason = "in quarantine since round 11; clean for 1 of 5 rounds"
+			}
+		}
 		release := "superseded"
 		if n == 12 {
 			release = "live"

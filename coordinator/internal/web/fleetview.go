@@ -71,11 +71,35 @@ func reasonList(reasons []fleet.Contribution, n int) []reason {
 	return list
 }
 
+// quarantineView is a job for which a gateway's updates do not count.
+type quarantineView struct {
+	Job, URL, Reason string
+	Round            string
+	RoundURL         string
+	Since            stamp
+	Until            string // what it takes to get out
+}
+
+func (b *builder) quarantine(g *fleet.Gateway) []quarantineView {
+	var list []quarantineView
+	for _, q := range g.Quarantine {
+		v := quarantineView{Job: q.Job, URL: roundsURL(q.Job), Reason: q.Reason, Since: b.stamp(q.Since),
+			Round: strconv.FormatUint(q.Round, 10), RoundURL: roundURL(q.Job, q.Round),
+			Until: "It counts again once a person releases it."}
+		if q.ReleaseAfter > 0 {
+			v.Until = "Clean for " + strconv.Itoa(q.Clean) + " of " + strconv.Itoa(q.ReleaseAfter) + " rounds, after which it counts again."
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
 // gatewayGroup is a gateway with its machines in the fleet's list.
 type gatewayGroup struct {
 	Name, URL, Version string
 	Connected          bool
 	LastSeen           stamp
+	Quarantine         []quarantineView
 	Machines           []machineView
 	More               int // machines left out
 }
@@ -151,7 +175,7 @@ func (b *builder) fleet() {
 	data.Pager = b.pager(len(all))
 	for _, f := range all[data.Pager.first:data.Pager.afterLast] {
 		g := gatewayGroup{Name: f.gateway.Name, URL: gatewayURL(f.gateway.Name), Version: f.gateway.Version,
-			Connected: f.gateway.Connected, LastSeen: b.stamp(f.gateway.LastSeen)}
+			Connected: f.gateway.Connected, LastSeen: b.stamp(f.gateway.LastSeen), Quarantine: b.quarantine(f.gateway)}
 		for _, m := range f.machines {
 			if len(g.Machines) == maxGroupMachines {
 				g.More = len(f.machines) - maxGroupMachines

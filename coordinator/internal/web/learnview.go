@@ -67,7 +67,7 @@ type roundView struct {
 	State, Reason            string
 	Open                     bool
 	Received, Invited        int
-	Trouble                  int // declined or rejected
+	Trouble                  int // declined, rejected or quarantined
 	Width                    string
 	Participants             []participantView
 	MoreParticipants         int
@@ -83,7 +83,7 @@ func (b *builder) roundView(r *fleet.Round, participants int) roundView {
 	v := roundView{Job: r.Job, URL: roundURL(r.Job, r.Round), Round: r.Round, Attempt: r.Attempt, Again: r.Attempt > 1,
 		State: r.State, Reason: r.Reason, Open: r.State == "open",
 		Received: countState(r.Participants, "received"), Invited: len(r.Participants), Width: "0",
-		Trouble: countState(r.Participants, "declined") + countState(r.Participants, "rejected"),
+		Trouble: countState(r.Participants, "declined") + countState(r.Participants, "rejected") + countState(r.Participants, "quarantined"),
 		BytesIn: formatBytes(r.BytesIn), BytesOut: formatBytes(r.BytesOut), Took: formatSeconds(r.Seconds), Loss: loss(r.Metrics),
 		Started: b.stamp(r.Started), Ended: b.stamp(r.Ended), Deadline: b.stamp(r.Deadline),
 		HasDeadline: r.State == "open" && !r.Deadline.IsZero(), Metrics: metricList(r.Metrics)}
@@ -109,7 +109,7 @@ func (b *builder) roundView(r *fleet.Round, participants int) roundView {
 // sortedParticipants puts first what a person looks for: trouble, then who is
 // still training, then who has delivered; each by name.
 func sortedParticipants(participants []fleet.Participant) []*fleet.Participant {
-	rank := map[string]int{"rejected": 0, "declined": 1, "training": 2, "received": 3}
+	rank := map[string]int{"quarantined": 0, "rejected": 1, "declined": 2, "training": 3, "received": 4}
 	list := make([]*fleet.Participant, len(participants))
 	for i := range participants {
 		list[i] = &participants[i]

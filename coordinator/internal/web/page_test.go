@@ -45,6 +45,11 @@ func TestPage_SaysWhatMatters(t *testing.T) {
 			"feed-pump-2 process-pump zone D 3.42 running alarm vibration.envelope_peak 62 % vibration.kurtosis 21 % temperature.slope 9 % pump-health v12 4 s ago",
 			"mixer-3 mixer · not scored – baseline – – 9 s ago", "Times are CET (UTC+01:00), the server’s time zone",
 		}},
+		{"/", []string{"brno-line-a connected heard 1 s ago agent 0.1.0 quarantined pump-health since round 11: norm is 1532, 153 times the fleet's usual 10.02 (limit 10 times) cooling-pump"}},
+		{"/gateways/brno-line-a", []string{"quarantined Its updates to pump-health have not counted since round 11 , 2 h ago : norm is 1532", "Clean for 2 of 5 rounds, after which it counts again.",
+			"millwright-coordinator quarantine release brno-line-a", "pump-health 12 committed quarantined in quarantine since round 11; clean for 1 of 5 rounds 1 190"}},
+		{"/rounds/pump-health/12", []string{"Received 2 of 3", "brno-line-a quarantined in quarantine since round 11"}},
+		{"/rounds/pump-health", []string{"2 of 3 received, 1 not used"}},
 		{"/?zone=D", []string{"1 gateway, 1 machine", "feed-pump-2", "Clear"}},
 		{"/?q=BOOSTER", []string{"1 gateway, 2 machines"}},
 		{"/?q=nowhere", []string{"Nothing matches", "Show all"}},
@@ -101,6 +106,21 @@ func TestPage_CertificateEnded(t *testing.T) {
 	s.Gateways[2].CertExpires = noon.Add(-26 * time.Hour)
 	if got := text(get(t, at(s), "/gateways/cork-utilities").Body.String()); !strings.Contains(got, "26 h ago") || !strings.Contains(got, "must enrol again with a new token") || strings.Contains(got, "ends soon") {
 		t.Errorf("an ended certificate says %s", got)
+	}
+}
+
+func TestPage_QuarantineUntilReleasedByHand(t *testing.T) {
+	s := plant(noon)
+	s.Gateways[1].Quarantine[0].ReleaseAfter = 0
+	s.Rounds[2].Participants = nil // a version made to forget a gateway has none
+	if got := text(get(t, at(s), "/gateways/brno-line-a").Body.String()); !strings.Contains(got, "counts again once a person releases it") {
+		t.Errorf("quarantine says %s", got)
+	}
+	if got := text(get(t, at(s), "/gateways/cork-utilities").Body.String()); strings.Contains(got, "quarantine") {
+		t.Errorf("another gateway says %s", got)
+	}
+	if got := text(get(t, at(s), "/rounds/pump-health/12").Body.String()); !strings.Contains(got, "No participant.") {
+		t.Errorf("a round without participants says %s", got)
 	}
 }
 
