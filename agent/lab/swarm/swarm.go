@@ -19,6 +19,9 @@ import (
 	"github.com/millwright-iot/millwright/fedavg/model"
 )
 
+// agentsPerToken is how many gateways a person would enrol with one token.
+const agentsPerToken = 100
+
 // Config sets a swarm up.
 type Config struct {
 	Agents int // how many
@@ -68,15 +71,17 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 		return nil, err
 	}
 	defer hq.stop()
-	token, err := hq.token(ctx, cfg.Agents)
-	if err != nil {
-		return nil, err
-	}
 	agentsCtx, stopAgents := context.WithCancel(ctx)
 	var agents sync.WaitGroup
 	defer func() { stopAgents(); agents.Wait() }()
 	began := time.Now()
+	token := ""
 	for i := range cfg.Agents {
+		if i%agentsPerToken == 0 {
+			if token, err = hq.token(ctx, agentsPerToken); err != nil {
+				return nil, err
+			}
+		}
 		name := fmt.Sprintf("light-%05d", i)
 		dir := filepath.Join(cfg.Dir, "agents", name)
 		if err := os.MkdirAll(dir, 0o700); err != nil {

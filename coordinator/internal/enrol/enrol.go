@@ -78,6 +78,11 @@ type Authority struct {
 	log  *slog.Logger
 	ca   *ca
 
+	// spending is held, by a message in it, while a token is used: gateways that
+	// enrol in a crowd wait for their turn instead of failing each other's
+	// compare-and-set, over and over.
+	spending chan struct{}
+
 	mu     sync.Mutex // guards server
 	server *tls.Certificate
 }
@@ -101,7 +106,7 @@ func Open(dir string, st store.Store, opts Options, log *slog.Logger) (*Authorit
 	if opts.OnRemove == nil {
 		opts.OnRemove = func(string) {}
 	}
-	a := &Authority{st: st, opts: opts, log: log}
+	a := &Authority{st: st, opts: opts, log: log, spending: make(chan struct{}, 1)}
 	var err error
 	if a.ca, err = openCA(context.Background(), dir, st, opts.Now(), log); err != nil {
 		return nil, err

@@ -118,7 +118,13 @@ func (a *Authority) forgetTokens(ctx context.Context, now time.Time) error {
 // that it was counted before (again). The record changes by compare-and-set, so
 // of two enrolments that race for the last use one fails.
 func (a *Authority) spend(ctx context.Context, id, secret, gateway, keyHash string) (t token, again bool, err error) {
-	for {
+	select {
+	case a.spending <- struct{}{}:
+		defer func() { <-a.spending }()
+	case <-ctx.Done():
+		return token{}, false, ctx.Err()
+	}
+	for { // another coordinator on the same store may still be in between
 		t, revision, err := a.readToken(ctx, id, secret)
 		if err != nil {
 			return token{}, false, err
