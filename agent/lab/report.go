@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/millwright-iot/millwright/agent/lab/plot"
 )
 
 // Where a line of a report comes from.
@@ -123,29 +125,55 @@ func (r *Report) WriteTable(out io.Writer) error {
 	fmt.Fprintf(out, "%s: %d recordings (%s), %d scored rows, %d anomalous\n\n",
 		strings.ToUpper(r.Dataset), r.Recordings, strings.Join(r.Groups, ", "), r.ScoredRows, r.AnomalousRows)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "from\tdetector\tlearning\tF1\tFAR %\tMAR %\tevents\tmedian delay\tfalse/h\t\t")
+	fmt.Fprintln(w, strings.Join(skabHead(), "\t")+"\t")
 	for _, l := range r.Lines {
-		events, delay, falseRate := "–", "–", "–"
-		if l.Confusion != nil {
-			events = fmt.Sprintf("%d/%d", l.Detected, l.Events)
-			falseRate = fmt.Sprintf("%.1f", l.FalsePerHour)
-			if l.Detected > 0 {
-				delay = fmt.Sprintf("%.0f s", l.MedianDelayS)
-			}
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%.3f\t%s\t%s\t%s\t%s\t%s\t  %s\t\n", l.Source, l.Name, orDash(l.Learning), l.F1,
-			percent(l.FAR), percent(l.MAR), events, delay, falseRate, l.Note)
+		fmt.Fprintln(w, strings.Join(l.cells(), "\t")+"\t")
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(out, "\nProtocol")
-	for _, p := range r.Protocol {
+	fmt.Fprintln(out)
+	return writeProtocol(out, r.Protocol)
+}
+
+func writeProtocol(out io.Writer, lines []string) error {
+	fmt.Fprintln(out, "Protocol")
+	for _, p := range lines {
 		if _, err := fmt.Fprintln(out, "  -", p); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// cells of a line, as texts.
+func (l Line) cells() []string {
+	events, delay, falseRate := "–", "–", "–"
+	if l.Confusion != nil {
+		events = fmt.Sprintf("%d/%d", l.Detected, l.Events)
+		falseRate = fmt.Sprintf("%.1f", l.FalsePerHour)
+		if l.Detected > 0 {
+			delay = fmt.Sprintf("%.0f s", l.MedianDelayS)
+		}
+	}
+	return []string{l.Source, l.Name, orDash(l.Learning), fmt.Sprintf("%.3f", l.F1), percent(l.FAR), percent(l.MAR), events, delay, falseRate, l.Note}
+}
+
+func skabHead() []string {
+	return []string{"from", "detector", "learning", "F1", "FAR %", "MAR %", "events", "median delay", "false/h", ""}
+}
+
+// Page implements Result.
+func (r *Report) Page() plot.Page {
+	t := &plot.Table{Head: skabHead()}
+	for _, l := range r.Lines {
+		t.Rows = append(t.Rows, plot.Row{Cells: l.cells(), Strong: l.Source == Ours && l.Learning == Federated})
+	}
+	return plot.Page{Title: "SKAB: anomalies of a water pump", Sections: []plot.Section{
+		{Title: "Detectors", Table: t, Notes: []string{fmt.Sprintf("%d recordings (%s), %d scored rows, %d anomalous",
+			r.Recordings, strings.Join(r.Groups, ", "), r.ScoredRows, r.AnomalousRows)}},
+		{Title: "Protocol", Notes: r.Protocol},
+	}}
 }
 
 func orDash(s string) string {

@@ -50,19 +50,28 @@ func (r *ResidualSums) class(predicted float64) int {
 	return k
 }
 
-// Add counts one row with a weight: rows of one machine depend on each other, so
-// they should weigh 1 together. Truth is capped. NaN, or a weight outside (0, 1],
-// changes nothing.
-func (r *ResidualSums) Add(sums []fedavg.Vector, truth, predicted, weight float64) error {
-	if math.IsNaN(truth) || math.IsNaN(predicted) || !(weight > 0 && weight <= 1) {
-		return fmt.Errorf("add to residual sums: truth %v, prediction %v, weight %v", truth, predicted, weight)
+// AddMachine adds what was true and what was predicted at rows of one machine.
+// They depend on each other, so in each class they weigh 1 together. Truths are
+// capped. Lengths that differ or NaN change nothing.
+func (r *ResidualSums) AddMachine(sums []fedavg.Vector, truth, predicted []float64) error {
+	if len(truth) != len(predicted) {
+		return fmt.Errorf("add to residual sums: %d truths for %d predictions", len(truth), len(predicted))
 	}
-	predicted = min(max(predicted, 0), r.ceiling)
-	d := min(max(truth, 0), r.ceiling) - predicted
-	bin := residualBins + int(math.Round(d/r.ceiling*residualBins))
-	// Weights are rounded to 2^−32 so that their sums are exact too.
-	const unit = 1 << 32
-	sums[0].F64[r.class(predicted)*r.bins+bin] += math.Ceil(weight*unit) / unit
+	rows := make([]float64, len(r.edges)+1) // of the machine, in each class
+	for i, x := range predicted {
+		if math.IsNaN(truth[i]) || math.IsNaN(x) {
+			return fmt.Errorf("add to residual sums: row %d has truth %v and prediction %v", i, truth[i], x)
+		}
+		rows[r.class(x)]++
+	}
+	for i, x := range predicted {
+		x = min(max(x, 0), r.ceiling)
+		d := min(max(truth[i], 0), r.ceiling) - x
+		bin := residualBins + int(math.Round(d/r.ceiling*residualBins))
+		// Weights are rounded so that their sums are exact too.
+		const unit = 1 << 32
+		sums[0].F64[r.class(x)*r.bins+bin] += math.Round(unit/rows[r.class(x)]) / unit
+	}
 	return nil
 }
 
@@ -151,6 +160,5 @@ func (v *Intervals) Around(predicted float64) (low, high float64) {
 // Coverage is what the intervals were made for.
 func (v *Intervals) Coverage() float64 { return v.coverage }
 
-// Machines returns, for each class, the weight it rests on: machines, if the rows
-// of each weighed 1 together.
+// Machines returns how many machines each class rests on.
 func (v *Intervals) Machines() []float64 { return slices.Clone(v.weights) }

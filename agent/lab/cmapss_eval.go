@@ -1,0 +1,228 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/millwright-iot/millwright/agent/internal/prognosis"
+)
+
+const (
+	// cmapssPlants is among how many participants the training engines are divided.
+	cmapssPlants = 10
+	// minPlantEngines is the least a participant has; with few engines there are
+	// fewer participants.
+	minPlantEngines = 5
+)
+
+// RULReport is the result for C-MAPSS.
+type RULReport struct {
+	Dataset  string      `json:"dataset"`
+	Protocol []string    `json:"protocol"`
+	Subsets  []RULSubset `json:"subsets"`
+}
+
+// RULSubset is the result for one subset.
+type RULSubset struct {
+	Name         string          `json:"name"`
+	TrainEngines int             `json:"train_engines"`
+	TestEngines  int             `json:"test_engines"`
+	Conditions   int             `json:"operating_conditions"` // found in merged sums
+	Participants int             `json:"participants"`
+	Chosen       prognosisChoice `json:"chosen"`
+	Tried        []triedChoice   `json:"tried"`
+	UpdateBytes  int             `json:"update_bytes"` // sent by one participant in all rounds, uncompressed
+	// Gap is the largest relative difference between a federated prediction and
+	// the central one.
+	Gap     float64    `json:"federated_central_gap"`
+	Lines   []RULLine  `json:"lines"`
+	Engines []RULPoint `json:"engines"` // of the federated ridge
+	Trace   []RULPoint `json:"trace"`   // of one test engine, cycle by cycle
+	Unit    int        `json:"trace_unit"`
+}
+
+// RULPoint is one prediction.
+type RULPoint struct {
+	Unit  int     `json:"unit"`
+	Cycle int     `json:"cycle"`
+	Truth float64 `json:"true_rul"`
+	RUL   float64 `json:"rul"`
+	Low   float64 `json:"low"`
+	High  float64 `json:"high"`
+}
+
+// RULLine is one row of the table. What is absent was not published or has no meaning.
+type RULLine struct {
+	Source   string   `json:"source"`
+	Name     string   `json:"name"`
+	Learning string   `json:"learning,omitempty"`
+	RMSE     float64  `json:"rmse"` // truth limited to 125 unless the note says otherwise
+	Score    *float64 `json:"score,omitempty"`
+	// Unlimited is judged against the truth as it is.
+	Unlimited *RULScore `json:"unlimited,omitempty"`
+	CVRMSE    *float64  `json:"cv_rmse,omitempty"`  // on training engines left out
+	Coverage  *float64  `json:"coverage,omitempty"` // share of truths, limited to 125, within their interval
+	Width     *float64  `json:"width,omitempty"`    // mean width of the intervals, cycles
+	Note      string    `json:"note,omitempty"`
+}
+
+// EvaluateCMAPSS runs the protocol on every subset.
+func EvaluateCMAPSS(ctx context.Context, subsets []CMAPSSSubset) (*RULReport, error) {
+	r := &RULReport{Dataset: "cmapss", Protocol: cmapssProtocol()}
+	for _, s := range subsets {
+		result, err := evaluateSubset(ctx, s)
+		if err != nil {
+			return nil, fmt.Errorf("evaluate %s: %w", s.Name, err)
+		}
+		r.Subsets = append(r.Subsets, *result)
+	}
+	return r, nil
+}
+
+func evaluateSubset(ctx context.Context, s CMAPSSSubset) (*RULSubset, error) {
+	plants := divide(s.Train)
+	federated, err := learnPrognosis(ctx, plants, prognosisCandidates())
+	if err != nil {
+		return nil, fmt.Errorf("learn federated: %w", err)
+	}
+	if err := checkSameKind(federated.fleet.Conditions, s.Test); err != nil {
+		return nil, fmt.Errorf("test_%s.txt: %w", s.Name, err)
+	}
+	r := &RULSubset{
+		Name: s.Name, TrainEngines: len(s.Train), TestEngines: len(s.Test), Participants: len(plants),
+		Conditions: federated.fleet.Conditions.Len(), Chosen: federated.choice, Tried: federated.tried, UpdateBytes: federated.updateBytes,
+	}
+	r.Lines = append(published(s.Name), nullLines(s)...)
+	estimates, err := predictTest(federated.fleet, s.Test)
+	if err != nil {
+		return nil, err
+	}
+	r.Lines = append(r.Lines, ridgeLine(Federated, federated, s.Test, estimates))
+	for i, e := range estimates {
+		r.Engines = append(r.Engines, point(s.Test[i], s.Test[i].Len(), e))
+	}
+	if err := r.trace(federated.fleet, s.Test); err != nil {
+		return nil, err
+	}
+	central, err := learnPrognosis(ctx, [][]Engine{s.Train}, []prognosisChoice{federated.choice})
+	if err != nil {
+		return nil, fmt.Errorf("learn centrally: %w", err)
+	}
+	same, err := predictTest(central.fleet, s.Test)
+	if err != nil {
+		return nil, err
+	}
+	r.Lines = append(r.Lines, ridgeLine(Central, central, s.Test, same))
+	for i, e := range estimates {
+		r.Gap = max(r.Gap, math.Abs(e.RUL-same[i].RUL)/max(same[i].RUL, 1))
+	}
+	local, err := localOnly(ctx, plants, federated.choice, s.Test)
+	if err != nil {
+		return nil, fmt.Errorf("learn locally: %w", err)
+	}
+	r.Lines = append(r.Lines, local)
+	return r, nil
+}
+
+// divide gives consecutive engines to each of the participants.
+func divide(engines []Engine) [][]Engine {
+	n := min(max(len(engines)/minPlantEngines, 1), cmapssPlants)
+	plants := make([][]Engine, n)
+	for i := range plants {
+		plants[i] = engines[i*len(engines)/n : (i+1)*len(engines)/n]
+	}
+	return plants
+}
+
+// ridgeLine judges estimates of the test engines.
+func ridgeLine(learning string, fit *prognosisFit, test []Engine, estimates []prognosis.Estimate) RULLine {
+	truth, predicted := make([]float64, len(test)), make([]float64, len(test))
+	covered, width := 0, 0.0
+	for i, e := range estimates {
+		truth[i], predicted[i] = test[i].RUL, e.RUL
+		if y := min(test[i].RUL, rulCap); y >= e.Low && y <= e.High {
+			covered++
+		}
+		width += (e.High - e.Low) / float64(len(test))
+	}
+	l := judge(Ours, "ridge on random features", truth, predicted)
+	l.Learning = learning
+	if fit.fleet.Intervals != nil {
+		l.Coverage, l.Width, l.CVRMSE = new(ratio(covered, float64(len(test)))), &width, &fit.cvRMSE
+	}
+	return l
+}
+
+func judge(source, name string, truth, predicted []float64) RULLine {
+	limited, all := scoreRUL(truth, predicted, rulCap), scoreRUL(truth, predicted, math.Inf(1))
+	return RULLine{Source: source, Name: name, RMSE: limited.RMSE, Score: &limited.Score, Unlimited: &all}
+}
+
+// localOnly is what participants reach alone, each with conditions, indices and
+// model from its own engines; figures are means over participants.
+func localOnly(ctx context.Context, plants [][]Engine, choice prognosisChoice, test []Engine) (RULLine, error) {
+	var mean RULLine
+	n := float64(len(plants))
+	var score, coverage, width float64
+	var unlimited RULScore
+	intervals := true
+	for i, engines := range plants {
+		fit, err := learnPrognosis(ctx, [][]Engine{engines}, []prognosisChoice{choice})
+		if err != nil {
+			return mean, fmt.Errorf("participant %d: %w", i, err)
+		}
+		estimates, err := predictTest(fit.fleet, test)
+		if err != nil {
+			return mean, err
+		}
+		l := ridgeLine(LocalOnly, fit, test, estimates)
+		mean.Source, mean.Name, mean.Learning = l.Source, l.Name, l.Learning
+		mean.RMSE += l.RMSE / n
+		score += *l.Score / n
+		unlimited.RMSE += l.Unlimited.RMSE / n
+		unlimited.Score += l.Unlimited.Score / n
+		unlimited.Bias += l.Unlimited.Bias / n
+		if intervals = intervals && l.Coverage != nil; intervals {
+			coverage += *l.Coverage / n
+			width += *l.Width / n
+		}
+	}
+	mean.Score, mean.Unlimited = &score, &unlimited
+	mean.Note = fmt.Sprintf("mean of %d participants", len(plants))
+	if intervals {
+		mean.Coverage, mean.Width = &coverage, &width
+	}
+	return mean, nil
+}
+
+// trace follows the test engine with the longest record.
+func (r *RULSubset) trace(fleet prognosis.Fleet, test []Engine) error {
+	longest := 0
+	for i := range test {
+		if test[i].Len() > test[longest].Len() {
+			longest = i
+		}
+	}
+	e := test[longest]
+	p, err := prognosis.NewPredictor(fleet, len(CMAPSSSensors))
+	if err != nil {
+		return err
+	}
+	for i, x := range e.Sensors {
+		if err := p.Push(e.Settings[i], x); err != nil {
+			return err
+		}
+		r.Trace = append(r.Trace, point(e, i+1, p.Estimate()))
+	}
+	r.Unit = e.Unit
+	return nil
+}
+
+func point(e Engine, cycle int, x prognosis.Estimate) RULPoint {
+	return RULPoint{Unit: e.Unit, Cycle: cycle, Truth: e.RUL + float64(e.Len()-cycle), RUL: x.RUL, Low: x.Low, High: x.High}
+}
+
+// errOtherData says that test data cannot be of the same kind as training data.
+var errOtherData = errors.New("most values lie far outside what training data shows in the same operating condition")
