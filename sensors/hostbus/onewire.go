@@ -31,23 +31,8 @@ func ParseOneWire(name string) (onewire.Address, error) {
 	}
 	var b [8]byte
 	binary.LittleEndian.PutUint64(b[:], serial<<8|family)
-	b[7] = crc8(b[:7])
+	b[7] = onewire.CalcCRC(b[:7])
 	return onewire.Address(binary.LittleEndian.Uint64(b[:])), nil
-}
-
-// crc8 is the 1-Wire checksum, X⁸+X⁵+X⁴+1, low bit first.
-func crc8(data []byte) (crc byte) {
-	for _, b := range data {
-		crc ^= b
-		for range 8 {
-			if crc&1 != 0 {
-				crc = crc>>1 ^ 0x8C
-			} else {
-				crc >>= 1
-			}
-		}
-	}
-	return crc
 }
 
 // OneWire is the 1-Wire devices that the kernel has found, by way of sysfs, which

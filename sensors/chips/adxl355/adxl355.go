@@ -1,7 +1,7 @@
 // Package adxl355 drives the Analog Devices ADXL355, a low-noise three-axis
 // accelerometer of ±2 to ±8 g with 20 bits at up to 4 kHz and a FIFO of 96 values.
 //
-// Source: data sheet ADXL354/ADXL355 Rev. B, "ADXL355 Register Map".
+// Source: data sheet ADXL354/ADXL355, "Register Map" and "Register Definitions".
 package adxl355
 
 import (
@@ -42,7 +42,7 @@ const (
 	empty, isX = 0x02, 0x01
 )
 
-// per2G is the typical sensitivity at ±2 g: 256000 LSB/g (Table 2).
+// per2G is the typical sensitivity at ±2 g: 256000 LSB/g.
 const per2G = 256000
 
 var rates = []float64{4000, 2000, 1000, 500, 250, 125, 62.5, 31.25, 15.625, 7.8125, 3.90625}

@@ -53,7 +53,7 @@ func TestDriver_SPI(t *testing.T) {
 	)
 	chiptest.Start(t, d, chiptest.SPI(t, ops...))
 	b := chiptest.Read(t, d)
-	// 64000 LSB/g at ±8 g: 256000 at ±2 g (Table 2), divided by 4.
+	// 64000 LSB/g at ±8 g: 256000 at ±2 g, divided by 4.
 	want := [][]float64{{9.80665, -80.3360768}, {-9.80665, 80.33577034}}
 	for i := range want {
 		for j := range want[i] {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"periph.io/x/conn/v3"
+	"periph.io/x/conn/v3/onewire"
 
 	"github.com/millwright-iot/millwright/sensors"
 	"github.com/millwright-iot/millwright/sensors/chips"
@@ -26,8 +27,10 @@ const (
 	convert12 = 750 * time.Millisecond
 
 	powerOn = 0x0550 // 85 °C: what the register holds before the first conversion
-	// reservedAtPowerOn is byte 6 of the scratchpad before the first conversion
-	// (Figure 9 of earlier revisions: 0Ch).
+	// reservedAtPowerOn is byte 6 of the scratchpad before the first conversion.
+	// Afterwards it is 16 less the low four bits of the temperature, so never this
+	// at 85 °C. The data sheet calls it reserved; every capture of the kernel's
+	// w1_slave that shows 85 °C after power-on has it.
 	reservedAtPowerOn = 0x0C
 )
 
@@ -102,7 +105,7 @@ func (d *driver) scratchpad() ([9]byte, error) {
 	if pad == [9]byte{} { // its checksum is right, but bits of the configuration are always 1
 		return pad, errors.New("scratchpad is all zero: the data line is held low; check wiring")
 	}
-	if got := crc8(pad[:8]); got != pad[8] {
+	if got := onewire.CalcCRC(pad[:8]); got != pad[8] {
 		hint := "check wiring, pull-up and length of the cable"
 		if pad == [9]byte{0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF} {
 			hint = "nothing answers: check wiring and address"
@@ -124,19 +127,4 @@ func decode(pad [9]byte) (float64, error) {
 		return 0, fmt.Errorf("temperature %v °C is beyond what a ds18b20 measures, -55 to 125; check chip and wiring", degC)
 	}
 	return degC, nil
-}
-
-// crc8 is the 1-Wire checksum, X⁸+X⁵+X⁴+1, low bit first ("CRC Generation").
-func crc8(data []byte) (crc byte) {
-	for _, b := range data {
-		crc ^= b
-		for range 8 {
-			if crc&1 != 0 {
-				crc = crc>>1 ^ 0x8C
-			} else {
-				crc >>= 1
-			}
-		}
-	}
-	return crc
 }

@@ -28,7 +28,7 @@ func TestDecode_Table1(t *testing.T) {
 		{0xFFF8, 0x62, -0.5}, {0xFF5E, 0xCB, -10.125}, {0xFE6F, 0x49, -25.0625}, {0xFC90, 0xEE, -55},
 	} {
 		p := pad(c.raw, 0x10, c.crc)
-		if got := crc8(p[:8]); got != c.crc {
+		if got := onewire.CalcCRC(p[:8]); got != c.crc {
 			t.Errorf("%#04x: checksum %#02x; want %#02x", c.raw, got, c.crc)
 		}
 		if got, err := decode(p); err != nil || got != c.want {
@@ -47,7 +47,7 @@ func TestDecode_Table1(t *testing.T) {
 // Maxim application note 27, "Understanding and using cyclic redundancy checks": the
 // ROM 02 1C B8 01 00 00 00 has checksum A2.
 func TestCRC8_ApplicationNote27(t *testing.T) {
-	if got := crc8([]byte{0x02, 0x1C, 0xB8, 0x01, 0, 0, 0}); got != 0xA2 {
+	if got := onewire.CalcCRC([]byte{0x02, 0x1C, 0xB8, 0x01, 0, 0, 0}); got != 0xA2 {
 		t.Errorf("checksum %#02x; want 0xa2", got)
 	}
 }
@@ -62,7 +62,7 @@ func TestDriver(t *testing.T) {
 	nobody := [9]byte{0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF}
 	ten := pad(0x0191, 0x10, 0)
 	ten[4] = 0x3F // 10 bits
-	ten[8] = crc8(ten[:8])
+	ten[8] = onewire.CalcCRC(ten[:8])
 	bus := &onewiretest.Playback{DontPanic: true, Ops: []onewiretest.IO{
 		tx(0xBE, warm[:]),
 		tx(0x44, nil), tx(0xBE, warm[:]),

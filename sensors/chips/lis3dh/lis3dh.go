@@ -1,7 +1,7 @@
 // Package lis3dh drives the STMicroelectronics LIS3DH, a three-axis accelerometer of
 // ±2 to ±16 g at up to 1.344 kHz in high resolution, with a FIFO of 32 samples.
 //
-// Source: data sheet LIS3DH, DocID17530 Rev 2; the register map is its Table 21.
+// Source: data sheet LIS3DH, DocID17530 Rev 2, chapters 7 (register mapping) and 8.
 package lis3dh
 
 import (
@@ -40,7 +40,7 @@ const (
 	depth = 32
 )
 
-// rateCodes are CTRL_REG1's, for high resolution (Table 31).
+// rateCodes are CTRL_REG1's, for high resolution.
 var rates = []float64{1, 10, 25, 50, 100, 200, 400, 1344}
 var rateCodes = []byte{1, 2, 3, 4, 5, 6, 7, 9}
 
