@@ -38,10 +38,18 @@ var (
 // eachRoundNeedsAll makes every committed byte follow from the local data alone.
 var eachRoundNeedsAll = job.RoundPolicy{Every: 50 * time.Millisecond, MinParticipants: 3, Deadline: 5 * time.Minute, Count: killedRounds}
 
+// bothWays are jobs of which one has rounds and a stateless sum, and the other makes
+// versions of arrivals.
+func bothWays(rounds job.RoundPolicy) []job.Spec {
+	list := jobs(rounds)
+	list[1].Strategy = job.StrategySpec{Name: job.NameFedBuff, Buffer: 3}
+	return list
+}
+
 // A process killed at any durable step, and started again, changes nothing about
 // what is committed.
 func TestFailpoints_KilledAtEachCommitsTheSameModels(t *testing.T) {
-	f := prepared(t, eachRoundNeedsAll)
+	f := prepared(t, bothWays(eachRoundNeedsAll))
 	want := undisturbed(t, f)
 	deaths := make(chan death)
 	go func() {

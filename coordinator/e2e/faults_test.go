@@ -94,7 +94,7 @@ func TestFaults_StoreOpenedTwice(t *testing.T) {
 // What goes wrong around the processes costs time and changes nothing about what
 // is committed.
 func TestFaults_CommitTheSameModels(t *testing.T) {
-	f := prepared(t, eachRoundNeedsAll)
+	f := prepared(t, jobs(eachRoundNeedsAll))
 	want := undisturbed(t, f)
 	faults := make(chan fault, 3)
 	faults <- fault{"full disk", fullDisk}

@@ -21,12 +21,12 @@ type federation struct {
 	machines map[string]*history
 }
 
-func newFederation(t *testing.T, rounds job.RoundPolicy) *federation {
+func newFederation(t *testing.T, jobs []job.Spec) *federation {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
 	t.Cleanup(func() { goleak.VerifyNone(t, before) }) // when all that is started below has stopped
 	dir := t.TempDir()
-	f := &federation{plant: newPlant(t), headquarters: newHeadquarters(t, dir, jobs(rounds)), machines: map[string]*history{}}
+	f := &federation{plant: newPlant(t), headquarters: newHeadquarters(t, dir, jobs), machines: map[string]*history{}}
 	f.start()
 	token := f.token(3)
 	for _, g := range [][]string{{"hall-1", "pump-1", "pump-2"}, {"hall-2", "pump-3", "pump-4"}, {"hall-3", "pump-5", "pump-6"}} {
@@ -81,7 +81,7 @@ func everyJob(s fleet.Snapshot, cond func(fleet.Round) bool) bool {
 }
 
 func TestFederation_RoundsOverMQTT(t *testing.T) {
-	f := newFederation(t, job.RoundPolicy{Every: 300 * time.Millisecond, MinParticipants: 2, Deadline: 20 * time.Second})
+	f := newFederation(t, jobs(job.RoundPolicy{Every: 300 * time.Millisecond, MinParticipants: 2, Deadline: 20 * time.Second}))
 	for _, g := range f.gateways {
 		g.start()
 		f.joined(g)

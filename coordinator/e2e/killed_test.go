@@ -19,7 +19,7 @@ const killedRounds = 2
 // A coordinator killed in the middle of a round, with two of three updates in its
 // store and the third on its way, commits what it would have committed.
 func TestFederation_CoordinatorKilledMidRound(t *testing.T) {
-	f := prepared(t, job.RoundPolicy{Every: 50 * time.Millisecond, MinParticipants: 3, Deadline: time.Minute, Count: killedRounds})
+	f := prepared(t, jobs(job.RoundPolicy{Every: 50 * time.Millisecond, MinParticipants: 3, Deadline: time.Minute, Count: killedRounds}))
 	// Two copies of one world: in the first nothing happens.
 	undisturbed := f.again(t)
 	undisturbed.start()
@@ -81,11 +81,11 @@ func TestFederation_CoordinatorKilledMidRound(t *testing.T) {
 }
 
 // prepared is a federation that has collected its data and was stopped before its
-// first round: a world to make copies of. The policy must ask for all three
+// first round: a world to make copies of. The policies must ask for all three
 // gateways, so that no round begins while they collect one after the other.
-func prepared(t *testing.T, rounds job.RoundPolicy) *federation {
+func prepared(t *testing.T, jobs []job.Spec) *federation {
 	t.Helper()
-	f := newFederation(t, rounds)
+	f := newFederation(t, jobs)
 	for i, g := range f.gateways {
 		g.start()
 		f.joined(g)

@@ -17,7 +17,7 @@ import (
 // without end. No round hangs, and every model has the bytes of an undisturbed run.
 func TestSystem_KilledAtRandomInstants(t *testing.T) {
 	const kills = 200
-	f := prepared(t, job.RoundPolicy{Every: 100 * time.Millisecond, MinParticipants: 3, Deadline: 5 * time.Minute})
+	f := prepared(t, bothWays(job.RoundPolicy{Every: 100 * time.Millisecond, MinParticipants: 3, Deadline: 5 * time.Minute}))
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
@@ -87,7 +87,7 @@ func (w *world) models(upTo map[string]uint64) map[string][]byte {
 // The coordinator is killed at every single transaction of two rounds, before and
 // after it is durable, and the agent each time it reaches one of its points.
 func TestSystem_KilledAtEveryTransaction(t *testing.T) {
-	f := prepared(t, eachRoundNeedsAll)
+	f := prepared(t, bothWays(eachRoundNeedsAll))
 	want := undisturbed(t, f)
 	deaths := make(chan death)
 	go func() {
