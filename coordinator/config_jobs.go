@@ -17,7 +17,7 @@ func checkJobs(jobs []job.Spec) []problem {
 		for _, p := range spec.Validate() {
 			message := p.Message
 			if p.Path == "model.kind" {
-				message += nearest(spec.Model.Kind, model.KindGaussian, model.KindAutoencoder, model.KindRidge)
+				message += nearest(spec.Model.Kind, model.Kinds()...)
 			} else if p.Path == "role" {
 				message += nearest(spec.Role, job.Live, job.Shadow)
 			}

@@ -16,7 +16,7 @@ func (s Spec) validateCompression(ps *problems) {
 			ps.add(path, "is %q; it must be one of %v", name, compress.Methods())
 		case slices.Contains(s.Compression[:i], name):
 			ps.add(path, "%q is listed twice", name)
-		case s.Model.Kind == model.KindGaussian && method != compress.Zstd:
+		case model.LearningOf(s.Model.Kind) == model.Statistics && method != compress.Zstd:
 			ps.add(path, "is %q, which rounds; the statistics of this model must stay exact: use %q", name, compress.Zstd)
 		}
 	}

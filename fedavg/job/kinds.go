@@ -144,11 +144,7 @@ func (p param) fill(s *StrategySpec) {
 // validateStrategy judges s.Strategy in the light of the model and the rounds.
 func (s Spec) validateStrategy(ps *problems) {
 	st := s.Strategy
-	if s.Model.Kind == model.KindGaussian || s.Model.Kind == model.KindAutoencoder { // else that is said already
-		learning := model.Gradient
-		if s.Model.Kind == model.KindGaussian {
-			learning = model.Statistics
-		}
+	if learning := model.LearningOf(s.Model.Kind); learning != 0 { // else that is said already
 		if p := st.problem(learning); p != nil {
 			*ps = append(*ps, *p)
 			return

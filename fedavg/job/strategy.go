@@ -72,7 +72,7 @@ func (s StrategySpec) withDefaults(model string) StrategySpec {
 }
 
 func defaultStrategy(kind string) string {
-	if kind == model.KindGaussian {
+	if model.LearningOf(kind) == model.Statistics {
 		return NameSum
 	}
 	return NameFedAvg

@@ -108,18 +108,11 @@ func (f *autoencoderFamily) Train(ctx context.Context, global []fedavg.Vector, s
 	if err != nil {
 		return Trained{}, err
 	}
-	deltas := f.layout.New()
-	deltas[len(deltas)-1].F32[0] = 1
-	at := 0
-	for _, v := range deltas[:len(deltas)-1] {
-		for i := range v.F32 {
-			v.F32[i] = float32(net.params[at] - t.start[at])
-			if x := v.F32[i]; x-x != 0 {
-				return Trained{}, fmt.Errorf("train autoencoder: %s[%d] became %v: lower the learning rate, %g", v.Name, i, x, f.spec.LearningRate)
-			}
-			at++
-		}
+	deltas, err := t.deltas(f.layout)
+	if err != nil {
+		return Trained{}, fmt.Errorf("train autoencoder: %w", err)
 	}
+	deltas[len(deltas)-1].F32[0] = 1
 	trained := Trained{
 		Vectors: deltas, Weight: float64(len(rows)), Steps: t.effectiveSteps(),
 		Metrics: map[string]float64{"loss": finite(before), "loss_local": finite(after)},
@@ -172,17 +165,7 @@ func (f *autoencoderFamily) network(params []fedavg.Vector) (*network, error) {
 		return nil, err
 	}
 	n := newNetwork(f.widths)
-	at := 0
-	for _, v := range params[:len(params)-1] {
-		for i, x := range v.F32 {
-			if x-x != 0 {
-				return nil, &fedavg.ValueError{Vector: v.Name, Index: i, Value: float64(x)}
-			}
-			n.params[at] = float64(x)
-			at++
-		}
-	}
-	return n, nil
+	return n, n.set(params[:len(params)-1])
 }
 
 // autoencoder scores by reconstruction error.

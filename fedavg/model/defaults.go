@@ -45,6 +45,13 @@ func (s Spec) WithDefaults() Spec {
 		}
 		s.Ridge = r.withDefaults()
 	}
+	if s.Softmax != nil || s.Kind == KindSoftmax {
+		m := SoftmaxSpec{}
+		if s.Softmax != nil {
+			m = *s.Softmax
+		}
+		s.Softmax = m.withDefaults()
+	}
 	return s
 }
 
@@ -71,17 +78,23 @@ func (s Spec) Validate() []Problem {
 	}
 	s = s.WithDefaults()
 	switch s.Kind {
-	case KindGaussian, KindAutoencoder, KindRidge:
+	case KindGaussian, KindAutoencoder, KindRidge, KindSoftmax:
 	case "":
-		bad("kind", "is missing; it must be %q, %q or %q", KindGaussian, KindAutoencoder, KindRidge)
+		bad("kind", "is missing; it must be %q, %q, %q or %q", KindGaussian, KindAutoencoder, KindRidge, KindSoftmax)
 	default:
-		bad("kind", "is %q; it must be %q, %q or %q", s.Kind, KindGaussian, KindAutoencoder, KindRidge)
+		bad("kind", "is %q; it must be %q, %q, %q or %q", s.Kind, KindGaussian, KindAutoencoder, KindRidge, KindSoftmax)
 	}
 	if s.Ridge != nil {
 		s.Ridge.validate(s.Kind, bad)
+		if s.Kind == KindSoftmax {
+			bad("ridge", "does not belong to a model of kind %q; remove it", s.Kind)
+		}
+	}
+	if s.Softmax != nil {
+		s.Softmax.validate(s.Kind, bad)
 	}
 	if g := s.Gaussian; g != nil {
-		if s.Kind == KindAutoencoder || s.Kind == KindRidge {
+		if s.Kind == KindAutoencoder || s.Kind == KindRidge || s.Kind == KindSoftmax {
 			bad("gaussian", "does not belong to a model of kind %q; remove it", s.Kind)
 		}
 		if !(g.Shrinkage > 0 && g.Shrinkage <= 1) {
@@ -95,17 +108,10 @@ func (s Spec) Validate() []Problem {
 		}
 	}
 	if a := s.Autoencoder; a != nil {
-		if s.Kind == KindGaussian || s.Kind == KindRidge {
+		if s.Kind == KindGaussian || s.Kind == KindRidge || s.Kind == KindSoftmax {
 			bad("autoencoder", "does not belong to a model of kind %q; remove it", s.Kind)
 		}
-		if len(a.Hidden) > maxHiddenLayers {
-			bad("autoencoder.hidden", "has %d layers; the most is %d", len(a.Hidden), maxHiddenLayers)
-		}
-		for i, n := range a.Hidden {
-			if n < 1 || n > maxHiddenWidth {
-				bad(fmt.Sprintf("autoencoder.hidden[%d]", i), "is %d; it must be 1 to %d", n, maxHiddenWidth)
-			}
-		}
+		checkHidden(a.Hidden, "autoencoder.hidden", bad)
 		if a.Epochs < 1 {
 			bad("autoencoder.epochs", "is %d; it must be at least 1", a.Epochs)
 		}

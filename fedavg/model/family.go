@@ -33,6 +33,13 @@ func NewFamily(spec Spec, features int) (Family, error) {
 		}
 		return f, nil
 	}
+	if spec.Kind == KindSoftmax {
+		f, err := newSoftmax(*spec.Softmax, features)
+		if err != nil {
+			return nil, err
+		}
+		return f, nil
+	}
 	if spec.Kind == KindAutoencoder {
 		f, err := newAutoencoder(*spec.Autoencoder, features)
 		if err != nil {

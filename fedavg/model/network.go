@@ -1,6 +1,10 @@
 package model
 
-import "math"
+import (
+	"math"
+
+	"github.com/millwright-iot/millwright/fedavg"
+)
 
 // network is a dense network with tanh hidden layers and a linear output, with
 // the scratch that one goroutine needs to run it.
@@ -39,6 +43,22 @@ func (n *network) view(flat []float64, each func(l *layer, weight, bias []float6
 		each(l, flat[:w:w], flat[w:w+l.out:w+l.out])
 		flat = flat[w+l.out:]
 	}
+}
+
+// set takes the parameters from vectors that have been checked to fit, in the order
+// of params; one that is not finite is a *fedavg.ValueError.
+func (n *network) set(vectors []fedavg.Vector) error {
+	at := 0
+	for _, v := range vectors {
+		for i, x := range v.F32 {
+			if x-x != 0 {
+				return &fedavg.ValueError{Vector: v.Name, Index: i, Value: float64(x)}
+			}
+			n.params[at] = float64(x)
+			at++
+		}
+	}
+	return nil
 }
 
 // forward returns the output for x, valid until the next call.

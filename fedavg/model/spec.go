@@ -2,10 +2,11 @@ package model
 
 // Spec chooses a model kind and its settings. Settings of other kinds must be absent.
 type Spec struct {
-	Kind        string           `yaml:"kind" json:"kind"` // "gaussian", "autoencoder" or "ridge"
+	Kind        string           `yaml:"kind" json:"kind"` // "gaussian", "autoencoder", "ridge" or "softmax"
 	Gaussian    *GaussianSpec    `yaml:"gaussian,omitempty" json:"gaussian,omitempty"`
 	Autoencoder *AutoencoderSpec `yaml:"autoencoder,omitempty" json:"autoencoder,omitempty"`
 	Ridge       *RidgeSpec       `yaml:"ridge,omitempty" json:"ridge,omitempty"`
+	Softmax     *SoftmaxSpec     `yaml:"softmax,omitempty" json:"softmax,omitempty"`
 
 	// Overlap is how many consecutive rows share samples because windows overlap;
 	// 0 and 1 mean none. It is not a setting: job.Spec.Family derives it from
@@ -18,7 +19,22 @@ const (
 	KindGaussian    = "gaussian"
 	KindAutoencoder = "autoencoder"
 	KindRidge       = "ridge"
+	KindSoftmax     = "softmax"
 )
+
+// Kinds lists the model kinds.
+func Kinds() []string { return []string{KindGaussian, KindAutoencoder, KindRidge, KindSoftmax} }
+
+// LearningOf says how updates of a kind merge; 0 is for a kind that does not exist.
+func LearningOf(kind string) Learning {
+	switch kind {
+	case KindGaussian, KindRidge:
+		return Statistics
+	case KindAutoencoder, KindSoftmax:
+		return Gradient
+	}
+	return 0
+}
 
 // GaussianSpec sets up the Mahalanobis detector learned from sums.
 type GaussianSpec struct {

@@ -2,8 +2,11 @@ package model
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
+
+	"github.com/millwright-iot/millwright/fedavg"
 )
 
 // Adam's constants (Kingma & Ba, arXiv 1412.6980, algorithm 1).
@@ -135,4 +138,20 @@ func (t *trainer) descend(scale float64) {
 		}
 		t.net.params[i] -= float64(t.spec.LearningRate * g)
 	}
+}
+
+// deltas returns by how much the parameters changed, in layout, of which the last
+// vector is none to train and left 0.
+func (t *trainer) deltas(layout fedavg.Layout) ([]fedavg.Vector, error) {
+	deltas, at := layout.New(), 0
+	for _, v := range deltas[:len(deltas)-1] {
+		for i := range v.F32 {
+			v.F32[i] = float32(t.net.params[at] - t.start[at])
+			if x := v.F32[i]; x-x != 0 {
+				return nil, fmt.Errorf("%s[%d] became %v: lower the learning rate, %g", v.Name, i, x, t.spec.LearningRate)
+			}
+			at++
+		}
+	}
+	return deltas, nil
 }
