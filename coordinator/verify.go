@@ -11,6 +11,7 @@ import (
 	"github.com/millwright-iot/millwright/coordinator/internal/rpc"
 	"github.com/millwright-iot/millwright/fedavg"
 	"github.com/millwright-iot/millwright/fedavg/model"
+	"github.com/millwright-iot/millwright/fedavg/verify"
 )
 
 // quarantined is the state of a participant whose update was received, judged
@@ -40,7 +41,7 @@ func (j *jobState) learnsSums() bool { return j.family.Learning() == model.Stati
 
 func (j *jobState) policy() quarantine.Policy {
 	q := j.spec.Quarantine
-	return quarantine.Policy{MaxNorm: q.MaxNorm, MinCosine: q.MinCosine, ReleaseAfter: q.ReleaseAfter}
+	return quarantine.Policy{Policy: verify.Policy{MaxNorm: q.MaxNorm, MinCosine: q.MinCosine}, ReleaseAfter: q.ReleaseAfter}
 }
 
 // inMemory is up to how many bytes of updates are kept decoded while a round is
@@ -98,9 +99,9 @@ func without(ctx context.Context, j *jobState, all fedavg.Updates, aside map[str
 
 // judge decides who of the closed round is set aside, and shows it.
 func (j *jobState) judge(ctx context.Context, updates fedavg.Updates) (aside map[string]string, err error) {
-	kind := quarantine.Deltas
+	kind := verify.Deltas
 	if j.learnsSums() {
-		kind = quarantine.Sums
+		kind = verify.Sums
 	}
 	before := byGateway(j.quarantine.Entries())
 	decision, err := j.quarantine.Decide(ctx, quarantine.Round{Number: j.cur.Round, Attempt: j.cur.Attempt}, updates, kind, j.policy())
@@ -149,7 +150,7 @@ func (u *upload) accuse(ctx context.Context, why *rpc.Refusal) {
 	if !u.j.spec.Quarantine.On() || why.Reason != rpc.WrongShape && why.Reason != rpc.UnusableNumber {
 		return
 	}
-	offence := quarantine.Offence{Check: quarantine.CheckUsable, Reason: "update refused: " + why.Error()}
+	offence := verify.Offence{Check: verify.CheckUsable, Reason: "update refused: " + why.Error()}
 	if err := u.j.quarantine.Accuse(context.WithoutCancel(ctx), u.gateway, u.id.Round, offence); err != nil {
 		u.c.metrics.storeErrors.Inc()
 		u.c.log.Error("cannot quarantine gateway", "gateway", u.gateway, "job", u.id.Job, "error", err)

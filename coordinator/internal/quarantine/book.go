@@ -1,3 +1,11 @@
+// Package quarantine remembers which gateways' updates do not count.
+//
+// What fedavg/verify says of a round is made durable before the round is
+// committed: who is set aside and why, and what norms are usual in the fleet. A
+// gateway that failed a check is in quarantine for the job: its updates are still
+// received and judged, so that it can show itself clean, but do not count until it
+// has passed the same check so many rounds in a row, or a person releases it.
+// Rounds in which that check could not be made say nothing.
 package quarantine
 
 import (
@@ -13,7 +21,16 @@ import (
 
 	"github.com/millwright-iot/millwright/coordinator/store"
 	"github.com/millwright-iot/millwright/fedavg"
+	"github.com/millwright-iot/millwright/fedavg/verify"
 )
+
+// Policy says what is an offence, and when it is forgiven.
+type Policy struct {
+	verify.Policy
+	// ReleaseAfter is after how many clean rounds in a row a gateway leaves
+	// quarantine; 0 and less leave it to a person.
+	ReleaseAfter int
+}
 
 // RecordPrefix is where a store keeps the books, one record a job.
 const RecordPrefix = "quarantine/"
@@ -28,7 +45,7 @@ type Entry struct {
 	Since   time.Time `json:"since"`
 	// Offence is its latest, and Clean how many rounds in a row it has passed the
 	// same check since.
-	Offence
+	verify.Offence
 	Clean int `json:"clean"`
 }
 
@@ -48,10 +65,10 @@ type Decision struct {
 // state is the record of a job.
 type state struct {
 	// Lineage is what the history is of: other parameters have other norms.
-	Lineage string   `json:"lineage"`
-	History []Level  `json:"history"` // oldest first
-	Entries []Entry  `json:"entries"` // by gateway
-	Last    Decision `json:"last"`    // newest
+	Lineage string         `json:"lineage"`
+	History []verify.Level `json:"history"` // oldest first
+	Entries []Entry        `json:"entries"` // by gateway
+	Last    Decision       `json:"last"`    // newest
 }
 
 // Book remembers, in the store, who of a job is in quarantine and what is usual.
@@ -158,7 +175,7 @@ func (b *Book) present() state {
 // Decide judges the updates of a round and returns who is set aside. What it
 // decides is durable when it returns; asked again about the same round, also
 // after a restart, it gives the same answer without looking at the updates.
-func (b *Book) Decide(ctx context.Context, round Round, updates fedavg.Updates, kind Kind, policy Policy) (Decision, error) {
+func (b *Book) Decide(ctx context.Context, round Round, updates fedavg.Updates, kind verify.Kind, policy Policy) (Decision, error) {
 	b.writing.Lock()
 	defer b.writing.Unlock()
 	if err := b.fresh(ctx); err != nil {
@@ -172,14 +189,14 @@ func (b *Book) Decide(ctx context.Context, round Round, updates fedavg.Updates, 
 	for _, e := range now.Entries {
 		quarantined[e.Gateway] = true
 	}
-	verdicts, level, ok, err := Inspect(updates, Inspection{Kind: kind, Policy: policy, History: now.History, Quarantined: quarantined})
+	verdicts, level, ok, err := verify.Inspect(updates, verify.Inspection{Kind: kind, Policy: policy.Policy, History: now.History, Distrusted: quarantined})
 	if err != nil {
 		return Decision{}, err
 	}
 	next := now.after(round, verdicts, policy, time.Now())
 	if ok {
 		next.History = append(slices.Clone(now.History), level)
-		next.History = next.History[max(0, len(next.History)-maxHistory):]
+		next.History = next.History[max(0, len(next.History)-verify.MaxHistory):]
 	}
 	if err := b.write(ctx, next); err != nil {
 		return Decision{}, err
@@ -188,7 +205,7 @@ func (b *Book) Decide(ctx context.Context, round Round, updates fedavg.Updates, 
 }
 
 // after is the state after a round with these verdicts.
-func (s state) after(round Round, verdicts []Verdict, policy Policy, now time.Time) state {
+func (s state) after(round Round, verdicts []verify.Verdict, policy Policy, now time.Time) state {
 	entries := map[string]Entry{}
 	for _, e := range s.Entries {
 		entries[e.Gateway] = e
@@ -205,7 +222,7 @@ func (s state) after(round Round, verdicts []Verdict, policy Policy, now time.Ti
 		if _, judged := aside[v.Gateway]; !in || judged { // a late update may have come beside the round's own
 			continue
 		}
-		if v.passed(e.Check) {
+		if v.Passed(e.Check) {
 			e.Clean++
 		}
 		entries[v.Gateway] = e
@@ -220,7 +237,7 @@ func (s state) after(round Round, verdicts []Verdict, policy Policy, now time.Ti
 }
 
 // offended is the entry after an offence; e is the one before, if any.
-func (e Entry) offended(gateway string, round uint64, o Offence, now time.Time) Entry {
+func (e Entry) offended(gateway string, round uint64, o verify.Offence, now time.Time) Entry {
 	if e.Gateway == "" {
 		e.Gateway, e.Round, e.Since = gateway, round, now
 	}
@@ -255,7 +272,7 @@ func sorted(entries map[string]Entry) []Entry {
 
 // Accuse puts a gateway into quarantine for an update that was refused at the
 // door, in the given round.
-func (b *Book) Accuse(ctx context.Context, gateway string, round uint64, o Offence) error {
+func (b *Book) Accuse(ctx context.Context, gateway string, round uint64, o verify.Offence) error {
 	return b.change(ctx, func(entries map[string]Entry) bool {
 		entries[gateway] = entries[gateway].offended(gateway, round, o, time.Now())
 		return true

@@ -3,6 +3,7 @@ package quarantine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"strings"
@@ -11,7 +12,29 @@ import (
 	"github.com/millwright-iot/millwright/coordinator/store"
 	"github.com/millwright-iot/millwright/coordinator/store/memstore"
 	"github.com/millwright-iot/millwright/fedavg"
+	"github.com/millwright-iot/millwright/fedavg/verify"
 )
+
+// fleet makes n honest updates of d parameters around a common direction, with
+// the given ratio of noise to signal.
+func fleet(r *rand.Rand, n, d int, noise float64) []*fedavg.Update {
+	us := make([]*fedavg.Update, n)
+	for k := range us {
+		us[k] = &fedavg.Update{Agent: fmt.Sprintf("g%02d", k), Weight: 100, Vectors: []fedavg.Vector{{Name: "w", F32: make([]float32, d)}}}
+		for i := range d {
+			us[k].Vectors[0].F32[i] = float32(1 + noise*r.NormFloat64())
+		}
+	}
+	return us
+}
+
+func scale(u *fedavg.Update, by float32) {
+	for i := range u.Vectors[0].F32 {
+		u.Vectors[0].F32[i] *= by
+	}
+}
+
+func usual() Policy { return Policy{Policy: verify.DefaultPolicy(), ReleaseAfter: 5} }
 
 func open(t *testing.T, st store.Store) *Book {
 	t.Helper()
@@ -24,7 +47,7 @@ func open(t *testing.T, st store.Store) *Book {
 
 func decide(t *testing.T, b *Book, round uint64, us []*fedavg.Update) Decision {
 	t.Helper()
-	d, err := b.Decide(t.Context(), Round{round, 1}, fedavg.Slice(us), Deltas, DefaultPolicy())
+	d, err := b.Decide(t.Context(), Round{round, 1}, fedavg.Slice(us), verify.Deltas, usual())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +89,7 @@ func TestBook_AnOffenceStartsTheCountAnew(t *testing.T) {
 		decide(t, b, round, us)
 	}
 	got := b.Entries()
-	if len(got) != 1 || got[0].Gateway != "g02" || got[0].Round != 1 || got[0].Clean != 0 || got[0].Check != CheckDirection {
+	if len(got) != 1 || got[0].Gateway != "g02" || got[0].Round != 1 || got[0].Clean != 0 || got[0].Check != verify.CheckDirection {
 		t.Errorf("entries %+v", got)
 	}
 }
@@ -135,7 +158,7 @@ func TestBook_DecidesOnceWhateverBecomesOfTheWrite(t *testing.T) {
 		b := open(t, st)
 		us := fleet(r, 6, 100, 0.4)
 		scale(us[2], -1)
-		if _, err := b.Decide(t.Context(), Round{1, 1}, fedavg.Slice(us), Deltas, DefaultPolicy()); !errors.Is(err, errDisk) {
+		if _, err := b.Decide(t.Context(), Round{1, 1}, fedavg.Slice(us), verify.Deltas, usual()); !errors.Is(err, errDisk) {
 			t.Errorf("error %v", err)
 		}
 		if got := b.Entries(); len(got) != 0 {
@@ -158,12 +181,12 @@ func TestBook_DecidesOnceWhateverBecomesOfTheWrite(t *testing.T) {
 func TestBook_ByHand(t *testing.T) {
 	st := memstore.New()
 	b := open(t, st)
-	o := Offence{CheckUsable, "w[3] = NaN" + strings.Repeat("…", 300)}
+	o := verify.Offence{Check: verify.CheckUsable, Reason: "w[3] = NaN" + strings.Repeat("…", 300)}
 	if err := b.Accuse(t.Context(), "g1", 7, o); err != nil {
 		t.Fatal(err)
 	}
 	got := open(t, st).Entries()
-	if len(got) != 1 || got[0].Round != 7 || got[0].Check != CheckUsable || len(got[0].Reason) > maxReason || !strings.HasPrefix(got[0].Reason, "w[3] = NaN…") {
+	if len(got) != 1 || got[0].Round != 7 || got[0].Check != verify.CheckUsable || len(got[0].Reason) > maxReason || !strings.HasPrefix(got[0].Reason, "w[3] = NaN…") {
 		t.Errorf("entries %+v", got)
 	}
 	if was, err := b.Release(t.Context(), "g1"); !was || err != nil {
@@ -187,8 +210,8 @@ func TestBook_NewLineageForgetsWhatIsUsual(t *testing.T) {
 		scale(us[0], 1000)
 		decide(t, b, round, us)
 	}
-	if n := len(b.state.History); n != maxHistory {
-		t.Errorf("%d rounds of history, want %d", n, maxHistory)
+	if n := len(b.state.History); n != verify.MaxHistory {
+		t.Errorf("%d rounds of history, want %d", n, verify.MaxHistory)
 	}
 	b, err := Open(t.Context(), st, "pump", "another")
 	if err != nil {
@@ -215,14 +238,14 @@ func TestBook_RecordStaysWithinItsBounds(t *testing.T) {
 	b := open(t, st)
 	s := state{Lineage: "lineage", Last: Decision{Round: Round{1, 1}, Aside: map[string]string{}}}
 	for _, g := range fleetNames(4000) {
-		o := Offence{CheckNorm, strings.Repeat("x", maxReason)}
+		o := verify.Offence{Check: verify.CheckNorm, Reason: strings.Repeat("x", maxReason)}
 		s.Entries = append(s.Entries, Entry{Gateway: g, Round: 1, Offence: o})
 		s.Last.Aside[g] = o.Reason
 	}
 	if err := b.write(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
-	if got := open(t, st).Entries(); len(got) != 4000 || got[3999].Check != CheckNorm {
+	if got := open(t, st).Entries(); len(got) != 4000 || got[3999].Check != verify.CheckNorm {
 		t.Errorf("%d entries", len(got))
 	}
 }

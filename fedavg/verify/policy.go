@@ -1,11 +1,11 @@
-// Package quarantine decides which updates of a round count.
+// Package verify judges the updates of a round before they count.
 //
 // Every update that arrived whole (right shape, right digest, finite numbers) is
 // compared with what the fleet sends: its norm with the norms of recent rounds
 // and of the others in this one, its direction with that of the others. Sums of
-// statistics jobs are first put per row, and must be sums that rows can have. A
-// gateway that fails is quarantined for the job: its updates are still received
-// and judged, so that it can show itself clean, but they do not count.
+// statistics jobs are first put per row, and must be sums that rows can have. What
+// becomes of who fails is for the caller to say; the coordinator quarantines the
+// gateway.
 //
 // A wrong accusation costs a plant its say, so each check keeps silent where it
 // has nothing to go by:
@@ -22,7 +22,7 @@
 //
 // Whoever holds the majority decides what is normal: more than half of a round
 // colluding from the first day on cannot be told from the truth.
-package quarantine
+package verify
 
 import "math"
 
@@ -34,21 +34,18 @@ type Policy struct {
 	// MinCosine is the least cosine between an update and the mean of the
 	// others' directions; at −1 directions are not judged.
 	MinCosine float64
-	// ReleaseAfter is after how many clean rounds in a row a gateway leaves
-	// quarantine; 0 and less leave it to a person.
-	ReleaseAfter int
-	// Off judges nothing: all updates count.
-	Off bool
 }
 
 // DefaultPolicy returns the policy of a job that says nothing else.
-func DefaultPolicy() Policy { return Policy{MaxNorm: 10, MinCosine: -0.5, ReleaseAfter: 5} }
+func DefaultPolicy() Policy { return Policy{MaxNorm: 10, MinCosine: -0.5} }
+
+// MaxHistory is how many rounds of history are worth keeping.
+const MaxHistory = 20
 
 // What a judgement needs to go by.
 const (
-	minOthers  = 3  // other updates in the round
-	minHistory = 5  // rounds of history
-	maxHistory = 20 // rounds kept
+	minOthers  = 3 // other updates in the round
+	minHistory = 5 // rounds of history
 
 	// spreadLimit is how many standard deviations of the logarithms of the others'
 	// norms, estimated by 1.4826·MAD (Rousseeuw & Croux, JASA 88, 1993), an

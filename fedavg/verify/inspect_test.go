@@ -1,4 +1,4 @@
-package quarantine
+package verify
 
 import (
 	"errors"
@@ -59,11 +59,11 @@ func scale(u *fedavg.Update, by float32) {
 	}
 }
 
-func inspect(t *testing.T, us []*fedavg.Update, history []Level, quarantined ...string) map[string]Verdict {
+func inspect(t *testing.T, us []*fedavg.Update, history []Level, distrusted ...string) map[string]Verdict {
 	t.Helper()
-	in := Inspection{Kind: Deltas, Policy: DefaultPolicy(), History: history, Quarantined: map[string]bool{}}
-	for _, g := range quarantined {
-		in.Quarantined[g] = true
+	in := Inspection{Kind: Deltas, Policy: DefaultPolicy(), History: history, Distrusted: map[string]bool{}}
+	for _, g := range distrusted {
+		in.Distrusted[g] = true
 	}
 	verdicts, _, _, err := Inspect(fedavg.Slice(us), in)
 	if err != nil {
@@ -217,7 +217,7 @@ func TestInspect_TwoKindsOfPlants(t *testing.T) {
 	wantAccused(t, inspect(t, us, nil))
 }
 
-func TestInspect_NobodyIsJudgedByTheQuarantined(t *testing.T) {
+func TestInspect_NobodyIsJudgedByTheDistrusted(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 5))
 	us := fleet(r, 10, 100, 0.5)
 	for k := range 6 { // the majority by number, but not by trust
@@ -233,11 +233,11 @@ func TestInspect_NobodyIsJudgedByTheQuarantined(t *testing.T) {
 
 	scale(us[0], -1) // it turned honest
 	v := inspect(t, us, nil, liars...)["g00"]
-	if v.Offence != nil || !v.passed(CheckDirection) || !v.passed(CheckNorm) {
+	if v.Offence != nil || !v.Passed(CheckDirection) || !v.Passed(CheckNorm) {
 		t.Errorf("reformed gateway: %+v", v)
 	}
 	v = inspect(t, us[:7], nil, liars...)["g00"] // only one trusted is left to ask
-	if v.passed(CheckDirection) || v.passed(CheckNorm) {
+	if v.Passed(CheckDirection) || v.Passed(CheckNorm) {
 		t.Errorf("passed without anyone to compare with: %+v", v)
 	}
 }

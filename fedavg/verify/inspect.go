@@ -1,4 +1,4 @@
-package quarantine
+package verify
 
 import (
 	"math"
@@ -12,12 +12,12 @@ type Inspection struct {
 	Policy Policy
 	// History are the levels of recent rounds, oldest first.
 	History []Level
-	// Quarantined gateways are judged like all others, but nobody by them.
-	Quarantined map[string]bool
+	// Distrusted gateways are judged like all others, but nobody by them.
+	Distrusted map[string]bool
 }
 
 // Inspect judges the updates of one round, in their order, and returns the level
-// of those that passed and are not quarantined; ok is false if none did. It goes
+// of those that passed and are not distrusted; ok is false if none did. It goes
 // through the updates two or three times and holds two vectors of float64 of
 // their size, however many there are. The same updates in the same order give
 // the same verdicts.
@@ -67,7 +67,7 @@ func (i *inspection) measure(updates fedavg.Updates) error {
 		i.verdicts = append(i.verdicts, v)
 		i.sizes = append(i.sizes, SizeOf(u, i.Kind))
 		i.norms = append(i.norms, norm(body))
-		i.trusted = append(i.trusted, v.Offence == nil && !i.Quarantined[u.Agent])
+		i.trusted = append(i.trusted, v.Offence == nil && !i.Distrusted[u.Agent])
 		return nil
 	})
 }
@@ -137,7 +137,7 @@ func (i *inspection) judgeDirections(updates fedavg.Updates) error {
 	return i.judgeSuspects(updates, all, suspect, agreed, voters)
 }
 
-// judgeSuspects compares the suspects, and those in quarantine, with the sum of
+// judgeSuspects compares the suspects, and the distrusted, with the sum of
 // the directions of those who agree.
 func (i *inspection) judgeSuspects(updates fedavg.Updates, sum direction, suspect []bool, agreed, voters int) error {
 	square, m := sum.square(), float64(agreed)

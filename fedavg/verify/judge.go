@@ -1,4 +1,4 @@
-package quarantine
+package verify
 
 import (
 	"fmt"
@@ -33,8 +33,8 @@ type Verdict struct {
 	Made []Check
 }
 
-// passed says whether check was made, and the update failed none.
-func (v *Verdict) passed(check Check) bool {
+// Passed says whether check could be made, and the update failed none.
+func (v *Verdict) Passed(check Check) bool {
 	return v.Offence == nil && slices.Contains(v.Made, check)
 }
 

@@ -1,4 +1,4 @@
-package quarantine
+package verify
 
 import (
 	"math"
@@ -18,13 +18,14 @@ const (
 
 // Size is how large an update is.
 type Size struct {
-	// Body is the Euclidean norm over all vectors with more than one element. For
-	// Sums it is put per row, and its root taken: sums of squares grow with the
-	// square of what was measured, and MaxNorm is meant for the latter.
+	// Body is the Euclidean norm over all vectors but the counters. For Sums it is
+	// put per row, and its root taken: sums of squares grow with the square of what
+	// was measured, and MaxNorm is meant for the latter.
 	Body float64 `json:"body"`
-	// Counters is the norm over the vectors of one element, which count something
-	// (rows, machines, rounds), for Sums per row. They are kept apart because a
-	// count of 1 would hide what becomes of small deltas.
+	// Counters is the norm over the counters: vectors of one element, which count
+	// something (rows, machines, rounds), and "fleet", in which a classifier
+	// averages such things; for Sums per row. They are kept apart because a count of
+	// 1 would hide what becomes of small deltas.
 	Counters float64 `json:"counters"`
 	// Weight is the number of rows the update claims.
 	Weight float64 `json:"weight"`
@@ -41,10 +42,14 @@ func SizeOf(u *fedavg.Update, kind Kind) Size {
 	return s
 }
 
+// vectorFleet is what fedavg/model names the part of a classifier's parameters that
+// is not learned by gradient.
+const vectorFleet = "fleet"
+
 // split tells bodies from counters. A model of single numbers only has no counters.
 func split(vectors []fedavg.Vector) (body, counters []fedavg.Vector) {
 	for _, v := range vectors {
-		if v.Len() == 1 {
+		if v.Len() == 1 || v.Name == vectorFleet {
 			counters = append(counters, v)
 		} else {
 			body = append(body, v)
