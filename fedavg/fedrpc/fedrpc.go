@@ -38,6 +38,10 @@ const (
 
 	reconnectGrowth = 1.6
 	reconnectJitter = 0.2
+	// bufferBytes is what a connection holds for reading and, while it writes, for
+	// writing. gRPC's default of 32 KiB each is for few busy connections; sessions
+	// are many and mostly silent.
+	bufferBytes = 8 << 10
 )
 
 // ServerOptions are the coordinator's connection options, without credentials
@@ -50,6 +54,9 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.InitialWindowSize(streamWindowBytes),
 		grpc.InitialConnWindowSize(connectionWindowBytes),
+		grpc.ReadBufferSize(bufferBytes),
+		grpc.WriteBufferSize(bufferBytes),
+		grpc.SharedWriteBuffer(true),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: KeepaliveTime, Timeout: KeepaliveTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
 			MinTime:             KeepaliveTime / 2,
@@ -68,6 +75,9 @@ func ClientOptions() []grpc.DialOption {
 		),
 		grpc.WithInitialWindowSize(streamWindowBytes),
 		grpc.WithInitialConnWindowSize(connectionWindowBytes),
+		grpc.WithReadBufferSize(bufferBytes),
+		grpc.WithWriteBufferSize(bufferBytes),
+		grpc.WithSharedWriteBuffer(true),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time:                KeepaliveTime,
 			Timeout:             KeepaliveTimeout,
