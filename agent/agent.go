@@ -43,7 +43,9 @@ type Agent struct {
 	models    *models.Store
 	machines  []*pipeline.Machine // in the order of the configuration
 	byName    map[string]*pipeline.Machine
-	source    *mqttsource.Source
+	sources   *sources
+	feeds     []*feed
+	ledger    *ledger
 	publisher *publish.Publisher // nil if results are not published
 	sparkplug *sparkplug.Node    // nil if the gateway is no edge node
 	server    *api.Server
@@ -91,23 +93,30 @@ func New(cfg Config, log *slog.Logger) (*Agent, error) {
 	if err := a.makeMachines(); err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
+	a.feeds = a.sources.feeds()
+	a.ledger = newLedger(filepath.Join(cfg.DataDir, "counts.json"), a.feeds, a.machines, &a.unknown, log)
+	var debug http.Handler
+	if a.cfg.API.Pprof {
+		debug = profiles()
+	}
+	a.server = api.New(api.Options{Listen: a.cfg.API.Listen, Metrics: a.metrics(), Debug: debug}, view{a}, a.log)
 	return a, nil
 }
 
 // connectors makes what talks to others.
 func (a *Agent) connectors() error {
-	broker, err := a.cfg.MQTT.link()
-	if err != nil {
+	var err error
+	id := a.cfg.MQTT.ClientID
+	if a.sources, err = a.cfg.sources(id, a.cfg.MQTT.PersistentSession, a.log, a.device); err != nil {
 		return err
 	}
-	a.source, err = mqttsource.New(a.cfg.MQTT.Broker, a.cfg.channels(), mqttsource.Options{
-		ClientID: a.cfg.MQTT.ClientID, Username: broker.Username, Password: broker.Password, TLS: broker.TLS,
-		MaxPayloadBytes: int(a.cfg.MQTT.MaxPayload),
-	}, a.log)
-	if err != nil {
-		return err
+	if a.cfg.MQTT.Broker != "" {
+		broker, err := a.cfg.MQTT.link()
+		if err != nil {
+			return err
+		}
+		a.results(broker)
 	}
-	a.results(broker)
 	if c := a.cfg.Coordinator; c != nil {
 		a.uplink, err = uplink.New(uplink.Config{
 			Address: c.Address, Token: c.Token, TokenFile: c.TokenFile,
@@ -117,18 +126,13 @@ func (a *Agent) connectors() error {
 			return err
 		}
 	}
-	var debug http.Handler
-	if a.cfg.API.Pprof {
-		debug = profiles()
-	}
-	a.server = api.New(api.Options{Listen: a.cfg.API.Listen, Metrics: a.metrics(), Debug: debug}, view{a}, a.log)
 	return nil
 }
 
 // results makes what tells others of the machines.
 func (a *Agent) results(broker link.Options) {
 	c := a.cfg.MQTT
-	if c.Publish {
+	if a.cfg.publishes() {
 		o := publish.Options{Link: broker, Gateway: a.cfg.Gateway, Version: a.cfg.Version}
 		o.Link.ClientID = c.ClientID + "-results"
 		if c.HomeAssistant != nil {
@@ -188,6 +192,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 	keepers.run(keepCtx, a.log, "sample store", a.store.Run)
 	keepers.run(keepCtx, a.log, "alarm journal", a.journal.Run)
+	keepers.run(keepCtx, a.log, "counts of samples", a.ledger.Run)
 	if a.publisher != nil {
 		keepers.run(keepCtx, a.log, "publisher", a.publisher.Run)
 	}
@@ -202,7 +207,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.uplink != nil {
 		feeders.run(ctx, a.log, "uplink", a.uplink.Run)
 	}
-	feeders.run(ctx, a.log, "MQTT source", func(ctx context.Context) error { return a.source.Run(ctx, a.accept) })
+	for _, f := range a.feeds {
+		feeders.run(ctx, a.log, f.name, func(ctx context.Context) error { return f.run(ctx, a.accept) })
+	}
 
 	<-ctx.Done()
 	feeders.wait()
@@ -222,13 +229,23 @@ func (a *Agent) Run(ctx context.Context) error {
 }
 
 // accept hands a block to its machine.
-func (a *Agent) accept(b sensors.Block) error {
+func (a *Agent) accept(b sensors.Block) {
 	if m, ok := a.byName[b.Machine]; ok {
 		m.Offer(b)
 	} else {
 		a.unknown.Add(int64(len(b.Samples)))
 	}
-	return nil
+}
+
+// device passes on that a device is gone or back.
+func (a *Agent) device(d mqttsource.DeviceStats) {
+	a.log.Info("device changed", "device", d.Name, "state", string(d.State), "machines", d.Machines)
+	for _, name := range d.Machines {
+		if m, ok := a.byName[name]; ok {
+			m.Device(d.Name, d.State == mqttsource.Stale)
+		}
+	}
+	a.changed.notify()
 }
 
 // APIAddress waits until the local interface listens and returns its address, once;

@@ -16,7 +16,7 @@ func TestAgent_FaultFromFirstRowToClearedAlarm(t *testing.T) {
 	broker := startBroker(t, "")
 	s := newSensor(t, broker)
 	r := start(t, testConfig(t, broker, "pump-1"))
-	eventually(t, "broker connected", func() bool { return r.source.Stats().Connected && r.published().Connected })
+	eventually(t, "broker connected", func() bool { return r.messages().Connected && r.published().Connected })
 
 	if got := r.machine("pump-1")["state"]; got != "waiting" {
 		t.Errorf("state before the first window is %v", got)
@@ -85,7 +85,7 @@ func TestAgent_NoBrokerAtBoot(t *testing.T) {
 	}
 	startBroker(t, address)
 	s := newSensor(t, address)
-	eventually(t, "broker connected", func() bool { return r.source.Stats().Connected })
+	eventually(t, "broker connected", func() bool { return r.messages().Connected })
 	s.rows("pump-1", 20, 0)
 	eventually(t, "baseline", func() bool { return r.machine("pump-1")["state"] == "baseline" })
 }
@@ -96,7 +96,7 @@ func TestAgent_MalformedPayloadsAreCountedAndLoseNothingElse(t *testing.T) {
 	cfg := testConfig(t, broker, "pump-1", "pump-2")
 	cfg.MQTT.MaxPayload = 4096
 	r := start(t, cfg)
-	eventually(t, "broker connected", func() bool { return r.source.Stats().Connected })
+	eventually(t, "broker connected", func() bool { return r.messages().Connected })
 	s.send("plant/pump-1", "not json")
 	s.send("plant/pump-1", `{"ts": 1, "temp": "NaN", "press": 3}`)
 	s.send("plant/pump-1", `{"other": 1}`)
@@ -123,7 +123,7 @@ func TestAgent_RestartKeepsBaselineAndAlarm(t *testing.T) {
 	s := newSensor(t, broker)
 	cfg := testConfig(t, broker, "pump-1")
 	r := start(t, cfg)
-	eventually(t, "broker connected", func() bool { return r.source.Stats().Connected })
+	eventually(t, "broker connected", func() bool { return r.messages().Connected })
 	s.rows("pump-1", 110, 0)
 	s.rows("pump-1", 40, 1)
 	eventually(t, "alarm", func() bool { return r.machine("pump-1")["alarm"] == true })
@@ -142,7 +142,7 @@ func TestAgent_RestartKeepsBaselineAndAlarm(t *testing.T) {
 	if _, after := r.journal.State("pump-1"); after != before {
 		t.Errorf("alarm state after restart is %+v, want %+v", after, before)
 	}
-	eventually(t, "broker connected", func() bool { return r.source.Stats().Connected })
+	eventually(t, "broker connected", func() bool { return r.messages().Connected })
 	s.rows("pump-1", 40, 0)
 	eventually(t, "alarm clears", func() bool { return r.machine("pump-1")["alarm"] == false })
 	if list := r.journal.Episodes(10); len(list) != 1 || list[0].ID != id || list[0].Active {
@@ -161,7 +161,7 @@ func TestAgent_PortInUseLosesNothingElse(t *testing.T) {
 	cfg.API.Listen = l.Addr().String()
 	r := startBlind(t, cfg)
 	s := newSensor(t, broker)
-	eventually(t, "broker connected", func() bool { return r.source.Stats().Connected })
+	eventually(t, "broker connected", func() bool { return r.messages().Connected })
 	s.rows("pump-1", 20, 0)
 	eventually(t, "windows", func() bool { return r.machines[0].Status().Windows > 0 })
 	if log := r.log.String(); !strings.Contains(log, l.Addr().String()) || !strings.Contains(log, "change api.listen") {
@@ -175,7 +175,7 @@ func TestAgent_MachineTakenOut(t *testing.T) {
 	s := newSensor(t, broker)
 	cfg := testConfig(t, broker, "pump-1", "pump-2")
 	r := start(t, cfg)
-	eventually(t, "broker connected", func() bool { return r.source.Stats().Connected })
+	eventually(t, "broker connected", func() bool { return r.messages().Connected })
 	s.rows("pump-2", 110, 0)
 	s.rows("pump-2", 40, 1)
 	eventually(t, "alarm", func() bool { return r.machine("pump-2")["alarm"] == true })

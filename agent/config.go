@@ -3,12 +3,16 @@
 package agent
 
 import (
-	"fmt"
-	"strings"
 	"time"
 
 	"github.com/millwright-iot/millwright/fedavg/strictyaml"
+	"github.com/millwright-iot/millwright/sensors/chips"
+	"github.com/millwright-iot/millwright/sensors/i2csource"
+	"github.com/millwright-iot/millwright/sensors/iiosource"
 	"github.com/millwright-iot/millwright/sensors/mqttsource/decode"
+	"github.com/millwright-iot/millwright/sensors/onewiresource"
+	"github.com/millwright-iot/millwright/sensors/profile"
+	"github.com/millwright-iot/millwright/sensors/spisource"
 )
 
 // Config is the configuration of one agent, written by the plant engineer. Field
@@ -25,6 +29,7 @@ type Config struct {
 	MQTT        MQTTConfig         `yaml:"mqtt" json:"mqtt"`
 	API         APIConfig          `yaml:"api" json:"api"`
 	Store       StoreConfig        `yaml:"store" json:"store"`
+	Buses       BusesConfig        `yaml:"buses" json:"buses"`
 	Machines    []MachineConfig    `yaml:"machines" json:"machines"`
 
 	// Version of the program, shown and told to the coordinator. Not in the file.
@@ -56,6 +61,28 @@ type MQTTConfig struct {
 	HomeAssistant *HomeAssistantConfig `yaml:"home_assistant" json:"home_assistant,omitempty"`
 	// MaxPayload refuses larger messages. Default 4MiB.
 	MaxPayload strictyaml.Size `yaml:"max_payload" json:"max_payload"`
+	// PersistentSession asks the broker to keep messages at QoS 1 while the agent is
+	// away, within the broker's own limits. Messages are acknowledged when a machine
+	// has them. Default true.
+	PersistentSession bool        `yaml:"persistent_session" json:"persistent_session"`
+	Queue             QueueConfig `yaml:"queue" json:"queue"`
+}
+
+// QueueConfig bounds what was received and waits to be processed.
+type QueueConfig struct {
+	Messages int             `yaml:"messages" json:"messages"` // default 16384
+	Size     strictyaml.Size `yaml:"size" json:"size"`         // default 16MiB
+	// Wait is how long a full queue holds up reading, so that the broker keeps what
+	// comes, before messages are dropped. Default 5s; less than 10s.
+	Wait time.Duration `yaml:"wait" json:"wait_ns"`
+}
+
+// BusesConfig tunes how sensors on buses are read.
+type BusesConfig struct {
+	I2C     i2csource.Options     `yaml:"i2c" json:"i2c"`
+	SPI     spisource.Options     `yaml:"spi" json:"spi"`
+	OneWire onewiresource.Options `yaml:"1wire" json:"1wire"`
+	IIO     iiosource.Options     `yaml:"iio" json:"iio"`
 }
 
 // MQTTTLSConfig sets up TLS to the broker; only with a tls:// broker.
@@ -97,10 +124,15 @@ type StoreConfig struct {
 	MaxSize strictyaml.Size `yaml:"max_size" json:"max_size"`
 }
 
-// MachineConfig is one monitored machine.
+// MachineConfig is one monitored machine, or several of a kind.
 type MachineConfig struct {
-	Name  string `yaml:"name" json:"name"`   // as Gateway; unique on the gateway
-	Class string `yaml:"class" json:"class"` // e.g. process-pump: decides which jobs it takes part in
+	Name string `yaml:"name" json:"name"` // as Gateway; unique on the gateway
+	// Names, instead of Name, stand for as many machines that differ in nothing but
+	// the name, which replaces {machine} in topics and devices below. IDs are what
+	// replaces {id} there, by name: addresses, serial numbers.
+	Names []string          `yaml:"names" json:"names,omitempty"`
+	IDs   map[string]string `yaml:"ids" json:"ids,omitempty"`
+	Class string            `yaml:"class" json:"class"` // e.g. process-pump: decides which jobs it takes part in
 	// Window and Baseline set the machine's own model up until the coordinator
 	// sends a job for its class. Default 10s and 300 windows.
 	Window   time.Duration `yaml:"window" json:"window_ns"`
@@ -109,17 +141,28 @@ type MachineConfig struct {
 	// longer of 3 hops and 2 windows.
 	StaleAfter time.Duration   `yaml:"stale_after" json:"stale_after_ns"`
 	Channels   []ChannelConfig `yaml:"channels" json:"channels"`
+	// Devices of a known family bring their channels with them; see package profile.
+	Devices []profile.Device `yaml:"devices" json:"devices,omitempty"`
 }
 
-// ChannelConfig is one physical quantity on a machine and where it comes from.
+// ChannelConfig is one physical quantity on a machine and where it comes from: a topic
+// of the broker, or a chip on a bus of this box.
 type ChannelConfig struct {
 	Name  string `yaml:"name" json:"name"`   // unique on the machine, as the class's jobs name it
 	Topic string `yaml:"topic" json:"topic"` // MQTT topic without wildcards
 	// Unit of the values after scale and offset; see sensors.ParseUnit.
 	Unit string `yaml:"unit" json:"unit"`
+	// Availability are topics that say whether the device is there: its last will.
+	Availability []string `yaml:"availability" json:"availability,omitempty"`
+	// Shared permits that another channel reads the very same value.
+	Shared bool `yaml:"shared" json:"shared"`
 	// Decode says how the payload holds the samples: format, path, rate_hz, scale,
 	// offset, time_path, time_format and so on, at the level of the channel.
 	Decode decode.Spec `yaml:",inline" json:"decode"`
+	// Wiring says which chip on a bus the channel is read from, if Bus is set. For a
+	// channel of the broker only its Device is used: what publishes the topic and has
+	// a clock and a last will of its own, default the topic.
+	Wiring chips.Wiring `yaml:",inline" json:"wiring"`
 }
 
 // DefaultConfig returns the defaults of everything that has one and does not
@@ -128,9 +171,12 @@ func DefaultConfig() Config {
 	return Config{
 		DataDir:  "/var/lib/millwright",
 		LogLevel: "info",
-		MQTT:     MQTTConfig{Publish: true, MaxPayload: 4 << 20},
-		API:      APIConfig{Listen: "127.0.0.1:7420"},
-		Store:    StoreConfig{MaxSamples: 5000, MaxSize: 64 << 20},
+		MQTT: MQTTConfig{
+			Publish: true, MaxPayload: 4 << 20, PersistentSession: true,
+			Queue: QueueConfig{Messages: 16384, Size: 16 << 20, Wait: 5 * time.Second},
+		},
+		API:   APIConfig{Listen: "127.0.0.1:7420"},
+		Store: StoreConfig{MaxSamples: 5000, MaxSize: 64 << 20},
 	}
 }
 
@@ -145,15 +191,17 @@ func (c *Config) fill() {
 	if h := c.MQTT.HomeAssistant; h != nil && h.Prefix == "" {
 		h.Prefix = "homeassistant"
 	}
-	for i := range c.Machines {
-		m := &c.Machines[i]
+	var machines []MachineConfig
+	for _, m := range c.Machines {
 		if m.Window == 0 {
 			m.Window = 10 * time.Second
 		}
 		if m.Baseline == 0 {
 			m.Baseline = 300
 		}
+		machines = append(machines, m.expand()...)
 	}
+	c.Machines = machines
 }
 
 // LoadConfig reads the file at path over DefaultConfig. A file with mistakes is
@@ -169,6 +217,10 @@ func LoadConfig(path string) (Config, error) {
 		return Config{}, err
 	}
 	cfg.fill()
+	cfg.checkTogether(doc.Problem)
+	if err := doc.Err(); err != nil {
+		return Config{}, err
+	}
 	return cfg, nil
 }
 
@@ -177,38 +229,12 @@ func LoadConfig(path string) (Config, error) {
 func (c *Config) Validate() error {
 	var list problems
 	c.check(list.add)
+	if len(list.List) == 0 {
+		c.fill()
+		c.checkTogether(list.add)
+	}
 	if len(list.List) > 0 {
 		return &list.Problems
 	}
-	c.fill()
 	return nil
-}
-
-// Summary says in a few lines what an agent of this configuration does.
-func (c *Config) Summary() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "gateway %s reads %s", c.Gateway, c.MQTT.Broker)
-	if c.MQTT.Publish {
-		fmt.Fprintf(&b, " and publishes millwright/%s/<machine>/score and …/alarm there", c.Gateway)
-	}
-	b.WriteString("\n")
-	if s := c.MQTT.Sparkplug; s != nil {
-		fmt.Fprintf(&b, "is the Sparkplug edge node %s of group %s\n", s.Node, s.Group)
-	}
-	if h := c.MQTT.HomeAssistant; h != nil {
-		fmt.Fprintf(&b, "announces its machines to Home Assistant under %s/\n", h.Prefix)
-	}
-	for _, m := range c.Machines {
-		fmt.Fprintf(&b, "machine %s of class %s:\n", m.Name, m.Class)
-		for _, ch := range m.Channels {
-			fmt.Fprintf(&b, "  %s in %s from %s (%s)\n", ch.Name, ch.Unit, ch.Topic, ch.Decode.Format)
-		}
-	}
-	if c.Coordinator != nil {
-		fmt.Fprintf(&b, "learns with the coordinator at %s\n", c.Coordinator.Address)
-	} else {
-		b.WriteString("works alone: no coordinator is configured\n")
-	}
-	fmt.Fprintf(&b, "shows itself at http://%s/api/v1/status\n", c.API.Listen)
-	return b.String()
 }

@@ -7,11 +7,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/millwright-iot/millwright/fedavg/fedrpc"
 	"github.com/millwright-iot/millwright/fedavg/strictyaml"
-	"github.com/millwright-iot/millwright/sensors"
-	"github.com/millwright-iot/millwright/sensors/mqttsource/decode"
 )
 
 // problemFunc receives one problem at a path such as machines[0].name.
@@ -53,14 +52,37 @@ func (c *Config) check(problem problemFunc) {
 	}
 	seen := map[string]int{}
 	for i := range c.Machines {
-		path := fmt.Sprintf("machines[%d]", i)
-		name := c.Machines[i].Name
-		if first, ok := seen[name]; ok && name != "" {
-			problem(path+".name", "%q is already the name of machines[%d]; names must be unique", name, first)
-		} else {
-			seen[name] = i
+		m, path := &c.Machines[i], fmt.Sprintf("machines[%d]", i)
+		for _, name := range append([]string{m.Name}, m.Names...) {
+			key := path + ".name"
+			if name != m.Name {
+				key = path + ".names"
+			}
+			if first, ok := seen[name]; ok && name != "" {
+				problem(key, "%q is already the name of machines[%d]; names must be unique", name, first)
+			} else {
+				seen[name] = i
+			}
 		}
-		c.Machines[i].check(problem, path)
+		m.check(problem, path)
+	}
+	c.checkBroker(problem)
+}
+
+// checkBroker reports a broker that is missing although something needs one.
+func (c *Config) checkBroker(problem problemFunc) {
+	if c.MQTT.Broker != "" {
+		return
+	}
+	for i := range c.Machines {
+		m := &c.Machines[i]
+		if len(m.Devices) > 0 || slices.ContainsFunc(m.Channels, func(ch ChannelConfig) bool { return ch.Wiring.Bus == "" }) {
+			problem("mqtt.broker", "is missing; name one, such as tcp://127.0.0.1:1883")
+			return
+		}
+	}
+	if c.MQTT.Sparkplug != nil || c.MQTT.HomeAssistant != nil {
+		problem("mqtt.broker", "is missing, but results are to be published; name one, such as tcp://127.0.0.1:1883")
 	}
 }
 
@@ -98,8 +120,7 @@ func checkHostPort(address string) error {
 func (c *MQTTConfig) check(problem problemFunc) {
 	u, err := url.Parse(c.Broker)
 	switch {
-	case c.Broker == "":
-		problem("mqtt.broker", "is missing; name one, such as tcp://127.0.0.1:1883")
+	case c.Broker == "": // see checkBroker
 	case err != nil || !slices.Contains([]string{"tcp", "tls"}, u.Scheme) || u.Hostname() == "" || u.Port() == "":
 		problem("mqtt.broker", "%q is not a broker's address; use tcp://host:port or tls://host:port", c.Broker)
 	case u.User != nil:
@@ -114,6 +135,15 @@ func (c *MQTTConfig) check(problem problemFunc) {
 		problem("mqtt.password_file", "is set without username")
 	}
 	c.checkResults(problem)
+	if c.Queue.Messages < 1 {
+		problem("mqtt.queue.messages", "is %d; it must be at least 1", c.Queue.Messages)
+	}
+	if c.Queue.Size < 64<<10 || c.Queue.Size > 1<<30 {
+		problem("mqtt.queue.size", "is %v; it must lie between 64KiB and 1GiB", c.Queue.Size)
+	}
+	if c.Queue.Wait < 0 || c.Queue.Wait >= 10*time.Second {
+		problem("mqtt.queue.wait", "is %v; it must be less than 10s, when a silent connection is given up", c.Queue.Wait)
+	}
 	if c.MaxPayload < 1<<10 || c.MaxPayload > 64<<20 {
 		problem("mqtt.max_payload", "is %v; it must lie between 1KiB and 64MiB", c.MaxPayload)
 	}
@@ -165,62 +195,4 @@ func (c *APIConfig) loopback() bool {
 	}
 	ip := net.ParseIP(host)
 	return host == "localhost" || (ip != nil && ip.IsLoopback())
-}
-
-func (m *MachineConfig) check(problem problemFunc, path string) {
-	checkName(problem, path+".name", m.Name)
-	checkName(problem, path+".class", m.Class)
-	if m.Window < 0 {
-		problem(path+".window", "is %v; it must be positive", m.Window)
-	}
-	if m.Baseline < 0 || (m.Baseline > 0 && m.Baseline < minBaseline) {
-		problem(path+".baseline", "is %d; fewer than %d windows say nothing about what is normal", m.Baseline, minBaseline)
-	}
-	if m.StaleAfter < 0 {
-		problem(path+".stale_after", "is %v; it must be positive", m.StaleAfter)
-	}
-	if len(m.Channels) == 0 {
-		problem(path+".channels", "lists no channel; list at least one")
-	}
-	seen := map[string]int{}
-	for j := range m.Channels {
-		chPath := fmt.Sprintf("%s.channels[%d]", path, j)
-		name := m.Channels[j].Name
-		if first, ok := seen[name]; ok && name != "" {
-			problem(chPath+".name", "%q is already the name of channels[%d]; names must be unique on a machine", name, first)
-		} else {
-			seen[name] = j
-		}
-		m.Channels[j].check(problem, chPath)
-	}
-}
-
-// minBaseline is the least number of windows a baseline is learned from.
-const minBaseline = 10
-
-func (ch *ChannelConfig) check(problem problemFunc, path string) {
-	checkName(problem, path+".name", ch.Name)
-	if strings.Contains(ch.Name, ".") {
-		problem(path+".name", "%q contains a '.', which separates channel and feature; use '-' or '_'", ch.Name)
-	}
-	switch {
-	case ch.Topic == "":
-		problem(path+".topic", "is missing; name the MQTT topic the sensor publishes to")
-	case strings.ContainsAny(ch.Topic, "+#\x00"):
-		problem(path+".topic", "%q contains a wildcard; one channel reads one topic", ch.Topic)
-	}
-	if _, err := sensors.ParseUnit(ch.Unit); err != nil {
-		problem(path+".unit", "%v", err)
-	}
-	for _, p := range ch.Decode.Problems() {
-		problem(path+"."+p.Field, "%s", p.Problem)
-	}
-	// The decoder would ignore these in silence.
-	one := ch.Decode.Format == decode.Scalar || ch.Decode.Format == decode.JSON
-	switch {
-	case one && ch.Decode.RateHz != 0:
-		problem(path+".rate_hz", "has no meaning for format %s, which is one value a message; remove it, or use json_array, int16 or float32", ch.Decode.Format)
-	case ch.Decode.TimeFormat != "" && ch.Decode.TimePath == "":
-		problem(path+".time_format", "is set without time_path; name where the time stands, or remove it")
-	}
 }

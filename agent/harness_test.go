@@ -249,7 +249,7 @@ func (r *running) machine(name string) map[string]any {
 func (r *running) settled(messages int64) {
 	r.t.Helper()
 	eventually(r.t, fmt.Sprintf("%d messages arrive", messages), func() bool {
-		st := r.source.Stats()
+		st := r.messages()
 		return st.Received >= messages && st.Queued == 0
 	})
 	eventually(r.t, "machines are idle", func() bool {

@@ -35,6 +35,13 @@ var (
 	descUsed       = desc("samples_used_total", "Samples that were in at least one complete window.")
 	descStored     = desc("samples_stored", "Samples waiting for their window.")
 	descDropped    = desc("samples_dropped_total", "Samples that reached no window.", "reason")
+	descMsgNoted   = desc("messages_noted_total", "MQTT messages about the state of a device.")
+	descMsgQueued  = desc("messages_queued", "MQTT messages waiting to be processed.")
+	descDeviceUp   = desc("device_up", "1 while a device is there: not gone by its last will, its bus or its edge node.", "device", "bus")
+	descSkew       = desc("device_clock_skew_seconds", "How far a device's clock is ahead.", "device")
+	descRate       = desc("device_rate_hz", "Measured sampling rate.", "device", "bus")
+	descOverruns   = desc("device_overruns_total", "Times samples were lost in a chip's FIFO.", "device", "bus")
+	descFailures   = desc("device_failures_total", "Failures to open, start or read a device on a bus.", "device", "bus")
 	descBroker     = desc("broker_connected", "1 while the agent reads from its broker.")
 	descCoord      = desc("coordinator_connected", "1 while the session with the coordinator is open.")
 	descWindows    = desc("windows_total", "Windows that gave a feature vector.", "machine")
@@ -72,11 +79,13 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	count := func(d *prometheus.Desc, n int64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
 	}
-	src := c.a.source.Stats()
+	src := c.a.messages()
 	count(descMessages, src.Received)
 	for reason, n := range src.Dropped {
 		count(descMsgDropped, n, string(reason))
 	}
+	count(descMsgNoted, src.Noted)
+	gauge(descMsgQueued, float64(src.Queued))
 	samples := c.a.counts()
 	count(descReceived, samples.Received)
 	count(descUsed, samples.Used)
@@ -85,6 +94,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		count(descDropped, n, reason)
 	}
 	gauge(descBroker, truth(src.Connected))
+	c.sensors(gauge, count)
 	gauge(descCoord, truth(c.a.uplink != nil && c.a.uplink.State().Connected))
 
 	st := c.a.store.Stats()
@@ -128,6 +138,24 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 				gauge(descScore, j.Score, s.Name, j.Job)
 			}
 		}
+	}
+}
+
+// sensors collects what is known of devices.
+func (c collector) sensors(gauge func(*prometheus.Desc, float64, ...string), count func(*prometheus.Desc, int64, ...string)) {
+	for _, d := range c.a.sources.devices() {
+		gauge(descDeviceUp, truth(d.Up), d.Name, d.Bus)
+		if d.Skew != nil {
+			gauge(descSkew, *d.Skew, d.Name)
+		}
+		if d.Bus == mqttBus {
+			continue
+		}
+		if d.MeasuredHz > 0 {
+			gauge(descRate, d.MeasuredHz, d.Name, d.Bus)
+		}
+		count(descOverruns, d.Overruns, d.Name, d.Bus)
+		count(descFailures, d.Errors, d.Name, d.Bus)
 	}
 }
 

@@ -61,7 +61,7 @@ func TestNode_JobFromArrivalToRelease(t *testing.T) {
 	if m := n.Machines(); len(m) != 2 || m[0].Name != "pump-1" || m[1].Class != "pump" {
 		t.Errorf("machines are %v", m)
 	}
-	eventually(t, "broker connected", func() bool { return r.source.Stats().Connected })
+	eventually(t, "broker connected", func() bool { return r.messages().Connected })
 	changed := n.Changed()
 	spec := pumpJob(model.KindGaussian)
 	if err := n.SetJobs([]job.Spec{spec, {Name: "fans", Class: "fan"}}); err != nil {
@@ -183,7 +183,7 @@ func TestNode_TrainingEndsWithItsContext(t *testing.T) {
 	s := newSensor(t, broker)
 	r := start(t, testConfig(t, broker, "pump-1"))
 	n := node{r.Agent}
-	eventually(t, "broker connected", func() bool { return r.source.Stats().Connected })
+	eventually(t, "broker connected", func() bool { return r.messages().Connected })
 	spec := pumpJob(model.KindAutoencoder)
 	spec.Model.Autoencoder = &model.AutoencoderSpec{Epochs: 1 << 30}
 	if err := n.SetJobs([]job.Spec{spec}); err != nil {
@@ -226,7 +226,7 @@ func TestNode_AlarmsStayUntilAcknowledged(t *testing.T) {
 	s := newSensor(t, broker)
 	cfg := testConfig(t, broker, "pump-1")
 	r := start(t, cfg)
-	eventually(t, "broker connected", func() bool { return r.source.Stats().Connected })
+	eventually(t, "broker connected", func() bool { return r.messages().Connected })
 	s.rows("pump-1", 110, 0)
 	s.rows("pump-1", 40, 1)
 	eventually(t, "alarm", func() bool { return len(node{r.Agent}.Alarms()) == 1 })
@@ -254,7 +254,7 @@ func TestAgent_DataDirectoryThatIsNone(t *testing.T) {
 	}
 	cfg.DataDir = filepath.Join(file, "data")
 	r := start(t, cfg)
-	eventually(t, "broker connected", func() bool { return r.source.Stats().Connected })
+	eventually(t, "broker connected", func() bool { return r.messages().Connected })
 	spec := pumpJob(model.KindGaussian)
 	if err := (node{r.Agent}).SetJobs([]job.Spec{spec}); err == nil {
 		t.Error("jobs were kept in a directory that cannot be")

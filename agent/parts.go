@@ -11,7 +11,6 @@ import (
 
 	"github.com/millwright-iot/millwright/agent/internal/link"
 	"github.com/millwright-iot/millwright/agent/internal/pipeline"
-	"github.com/millwright-iot/millwright/sensors"
 	"github.com/millwright-iot/millwright/sensors/mqttsource"
 )
 
@@ -83,26 +82,9 @@ func (c *MQTTConfig) link() (link.Options, error) {
 	return o, nil
 }
 
-// channels lists what the source reads. The units are known to be good.
-func (c *Config) channels() []mqttsource.Channel {
-	var list []mqttsource.Channel
-	for _, m := range c.Machines {
-		for _, ch := range m.Channels {
-			unit, _ := sensors.ParseUnit(ch.Unit)
-			list = append(list, mqttsource.Channel{Machine: m.Name, Channel: ch.Name, Topic: ch.Topic, Unit: unit, Decode: ch.Decode})
-		}
-	}
-	return list
-}
-
 func (m *MachineConfig) pipeline(maxRecent int) pipeline.Config {
-	c := pipeline.Config{
-		Name: m.Name, Class: m.Class, Channels: map[string]sensors.Quantity{},
+	return pipeline.Config{
+		Name: m.Name, Class: m.Class, Channels: m.quantities(),
 		Window: m.Window, Baseline: m.Baseline, StaleAfter: m.StaleAfter, MaxRecent: maxRecent,
 	}
-	for _, ch := range m.Channels {
-		unit, _ := sensors.ParseUnit(ch.Unit)
-		c.Channels[ch.Name] = unit.Quantity
-	}
-	return c
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -46,10 +47,11 @@ type sampleCounts struct {
 	Dropped  map[string]int64 `json:"dropped_total"`
 }
 
-// messageCounts: received = used + queued + the sum of dropped.
+// messageCounts: received = used + noted + queued + the sum of dropped.
 type messageCounts struct {
 	Received int64            `json:"received_total"`
 	Used     int64            `json:"used_total"`
+	Noted    int64            `json:"noted_total"` // of a device's state, not of a channel
 	Queued   int64            `json:"queued"`
 	Dropped  map[string]int64 `json:"dropped_total"`
 }
@@ -119,14 +121,14 @@ type jobOnMachine struct {
 // Status implements api.View.
 func (v view) Status() any {
 	a := v.a
-	src, st := a.source.Stats(), a.store.Stats()
+	src, st := a.messages(), a.store.Stats()
 	pub := a.published()
 	d := statusDocument{
 		Gateway: a.cfg.Gateway, Version: a.cfg.Version, Started: a.started.UTC(),
 		Broker:  brokerStatus{Address: a.cfg.MQTT.Broker, Reading: src.Connected, Writing: pub.Connected, Connected: src.Connections},
 		Samples: sampleCounts(a.counts()),
 		Messages: messageCounts{
-			Received: src.Received, Used: src.Emitted, Queued: src.Queued, Dropped: byReason(src.Dropped),
+			Received: src.Received, Used: src.Emitted, Noted: src.Noted, Queued: src.Queued, Dropped: byReason(src.Dropped),
 		},
 		Store: storeStatus(st),
 		Alarms: alarmCounts{
@@ -292,8 +294,9 @@ func (v view) Health() (any, bool) {
 		return healthDocument{"stuck", stuck}, false
 	}
 	d := healthDocument{Status: "ok", Notes: []string{}}
-	src := a.source.Stats()
+	src := a.messages()
 	switch {
+	case a.sources.mqtt == nil:
 	case !src.Connected:
 		d.Status = "idle"
 		d.Notes = append(d.Notes, "broker is not connected: no sensor data; trying again")
@@ -313,12 +316,16 @@ func (v view) Health() (any, bool) {
 			d.Notes = append(d.Notes, "coordinator is not connected: "+s.LastError)
 		}
 	}
+	d.Notes = append(d.Notes, a.sources.troubles()...)
 	for _, m := range a.machines {
 		s := m.Status()
 		if s.State != infer.Stale && s.State != infer.Waiting {
 			continue
 		}
 		note := fmt.Sprintf("machine %s is %s: no complete window", s.Name, s.State)
+		if len(s.Gone) > 0 {
+			note = fmt.Sprintf("machine %s is %s: gone by their own word: %s", s.Name, s.State, strings.Join(s.Gone, ", "))
+		}
 		for _, ch := range slices.Sorted(maps.Keys(s.Absent)) {
 			note += fmt.Sprintf("; channel %s was silent too long in %d windows: check its sensor, or use a longer window", ch, s.Absent[ch])
 		}
@@ -348,23 +355,6 @@ func (a *Agent) forgot() int64 {
 		return 0
 	}
 	return a.journal.Forgot()
-}
-
-// counts adds up what became of all samples: those the source dropped itself, and
-// those of every machine.
-func (a *Agent) counts() pipeline.Counts {
-	src := a.source.Stats()
-	c := pipeline.Counts{Received: src.SamplesReceived, Dropped: byReason(src.SamplesDropped)}
-	c.Dropped["unknown_machine"] += a.unknown.Load()
-	for _, m := range a.machines {
-		mc := m.Status().Counts
-		c.Used += mc.Used
-		c.Stored += mc.Stored
-		for reason, n := range mc.Dropped {
-			c.Dropped[reason] += n
-		}
-	}
-	return c
 }
 
 func byReason[K ~string](counts map[K]int64) map[string]int64 {

@@ -98,7 +98,7 @@ func (a *Agent) look(now time.Time) {
 		count, idle := m.Beat()
 		a.pulse.look(now, "machine "+m.Name(), count, idle)
 	}
-	st := a.source.Stats()
+	st := a.messages()
 	a.pulse.look(now, "MQTT source", st.Received-st.Queued, st.Queued == 0)
 }
 

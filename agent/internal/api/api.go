@@ -23,6 +23,7 @@ type View interface {
 	Jobs() any
 	Models() any
 	Config() any // without secrets
+	Sensors() any
 	// Health returns a document for people and whether the agent does its work.
 	Health() (doc any, ok bool)
 }
@@ -124,6 +125,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /api/v1/jobs", always(s.view.Jobs))
 	mux.HandleFunc("GET /api/v1/models", always(s.view.Models))
 	mux.HandleFunc("GET /api/v1/config", always(s.view.Config))
+	mux.HandleFunc("GET /api/v1/sensors", always(s.view.Sensors))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		doc, ok := s.view.Health()
 		status := http.StatusOK

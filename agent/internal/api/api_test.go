@@ -28,6 +28,7 @@ func (fakeView) Alarms() any           { return map[string]string{"is": "alarms"
 func (fakeView) Jobs() any             { return map[string]string{"is": "jobs"} }
 func (fakeView) Models() any           { return map[string]float64{"is": math.NaN()} }
 func (fakeView) Config() any           { return map[string]string{"is": "config"} }
+func (fakeView) Sensors() any          { return map[string]string{"is": "sensors"} }
 func (v fakeView) Health() (any, bool) { return map[string]string{"is": "health"}, v.healthy }
 
 func TestHandler(t *testing.T) {
@@ -46,6 +47,7 @@ func TestHandler(t *testing.T) {
 		{"GET", "/api/v1/jobs", true, 200, `"is": "jobs"`},
 		{"GET", "/api/v1/models", true, 500, `"error": "document cannot be encoded`},
 		{"GET", "/api/v1/config", true, 200, `"is": "config"`},
+		{"GET", "/api/v1/sensors", true, 200, `"is": "sensors"`},
 		{"GET", "/healthz", true, 200, `"is": "health"`},
 		{"GET", "/healthz", false, 503, `"is": "health"`},
 		{"GET", "/metrics", true, 200, "metric 1"},

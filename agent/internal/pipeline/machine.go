@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,6 +70,7 @@ type Machine struct {
 	windows  int64             // windows with one
 	panics   int64
 	complain time.Time // of the newest log line about a refused window
+	gone     []string  // devices that said they are gone, sorted
 }
 
 // New returns a Machine that serves its local job. state is the alarm state that the
@@ -102,6 +104,20 @@ func (m *Machine) Class() string { return m.cfg.Class }
 // nothing, and one that is stuck does not hold up the others. It reports whether there
 // was room; what there was no room for is counted.
 func (m *Machine) Offer(b sensors.Block) bool { return m.queue.put(b) }
+
+// Device tells that a device which feeds the machine is gone, or back. While one is
+// gone the machine is stale: what it showed last is not how it is.
+func (m *Machine) Device(name string, gone bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i, known := slices.BinarySearch(m.gone, name)
+	switch {
+	case gone && !known:
+		m.gone = slices.Insert(m.gone, i, name)
+	case !gone && known:
+		m.gone = slices.Delete(m.gone, i, i+1)
+	}
+}
 
 // Run processes blocks until ctx ends, and then what is queued.
 func (m *Machine) Run(ctx context.Context) error {

@@ -57,6 +57,7 @@ type Status struct {
 	Skipped     int64            // windows that were not whole
 	Absent      map[string]int64 // how often a channel was the reason, by channel
 	Panics      int64
+	Gone        []string // devices that feed it and said they are gone
 }
 
 // Status returns the newest state.
@@ -69,6 +70,7 @@ func (m *Machine) Status() Status {
 		Output: t.out, Alarm: t.detector.AlarmState(),
 		Unserved: map[string]string{}, Counts: m.counts(), Windows: m.windows, Refused: map[string]int64{}, Panics: m.panics,
 	}
+	s.Gone = slices.Clone(m.gone)
 	st := t.front.windower.Stats()
 	s.Skipped, s.Absent = st.Skipped, map[string]int64{}
 	for _, c := range st.Channels {
@@ -118,7 +120,7 @@ func (m *Machine) state(t *track) infer.State {
 		return infer.Waiting
 	}
 	after := StaleAfter(m.cfg.StaleAfter, t.spec.Features.Window, t.spec.Features.Hop)
-	if time.Since(t.at) > after {
+	if time.Since(t.at) > after || len(m.gone) > 0 {
 		return infer.Stale
 	}
 	return st
