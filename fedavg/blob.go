@@ -70,16 +70,11 @@ func DecodeUpdate(data []byte, layout Layout) (*Update, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &Update{
-		Job: m.text("job"), Round: m.uint("round", 64), Agent: m.text("agent"), Attempt: uint32(m.uint("attempt", 32)),
-		Base: m.text("base"), Weight: m.float("weight"), Metrics: m.metrics(), Vectors: vectors,
+	u, err := m.update()
+	if err != nil {
+		return nil, fmt.Errorf("decode update: %w", err)
 	}
-	if _, ok := m.fields["steps"]; ok {
-		u.Steps = m.float("steps")
-	}
-	if m.err != nil {
-		return nil, fmt.Errorf("decode update: %w", m.err)
-	}
+	u.Vectors = vectors
 	if layout == nil {
 		layout = LayoutOf(vectors)
 	}
@@ -87,6 +82,18 @@ func DecodeUpdate(data []byte, layout Layout) (*Update, error) {
 		return nil, fmt.Errorf("decode update: %w", err)
 	}
 	return u, nil
+}
+
+// update is the update that m describes, without its vectors.
+func (m *metadata) update() (*Update, error) {
+	u := &Update{
+		Job: m.text("job"), Round: m.uint("round", 64), Agent: m.text("agent"), Attempt: uint32(m.uint("attempt", 32)),
+		Base: m.text("base"), Weight: m.float("weight"), Metrics: m.metrics(),
+	}
+	if _, ok := m.fields["steps"]; ok {
+		u.Steps = m.float("steps")
+	}
+	return u, m.err
 }
 
 // EncodeGlobal returns g as a safetensors file, as EncodeUpdate does for updates.

@@ -200,6 +200,11 @@ func (u *Update) verifyScalars(layout Layout) error {
 	if err := layout.Check(u.Vectors); err != nil {
 		return err
 	}
+	return u.verifyTold()
+}
+
+// verifyTold is Verify of all but the vectors.
+func (u *Update) verifyTold() error {
 	if !(u.Weight > 0) || math.IsInf(u.Weight, 0) {
 		return &ValueError{Vector: "weight", Value: u.Weight}
 	}
