@@ -19,7 +19,7 @@ func newAutoencoder(spec AutoencoderSpec, features int) (*autoencoderFamily, err
 	for i := len(spec.Hidden) - 2; i >= 0; i-- {
 		widths = append(widths, spec.Hidden[i])
 	}
-	dense, err := newDense(KindAutoencoder, descentSpec{spec.Epochs, spec.BatchSize, spec.LearningRate, spec.Proximal}, append(widths, features))
+	dense, err := newDense(KindAutoencoder, spec.Epochs, descent{spec.BatchSize, spec.LearningRate, spec.Proximal}, append(widths, features))
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,8 @@ package model
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 )
 
 // Problem is one reason why a Spec cannot be used. Path is where in the YAML,
@@ -45,6 +47,13 @@ func (s Spec) WithDefaults() Spec {
 		}
 		s.Ridge = r.withDefaults()
 	}
+	if s.MLP != nil || s.Kind == KindMLP {
+		m := MLPSpec{}
+		if s.MLP != nil {
+			m = *s.MLP
+		}
+		s.MLP = m.withDefaults()
+	}
 	if s.Softmax != nil || s.Kind == KindSoftmax {
 		m := SoftmaxSpec{}
 		if s.Softmax != nil {
@@ -77,26 +86,24 @@ func (s Spec) Validate() []Problem {
 		ps = append(ps, Problem{Path: path, Message: fmt.Sprintf(format, args...)})
 	}
 	s = s.WithDefaults()
-	switch s.Kind {
-	case KindGaussian, KindAutoencoder, KindRidge, KindSoftmax:
-	case "":
-		bad("kind", "is missing; it must be %q, %q, %q or %q", KindGaussian, KindAutoencoder, KindRidge, KindSoftmax)
+	switch {
+	case slices.Contains(Kinds(), s.Kind):
+		s.validateForeign(bad)
+	case s.Kind == "":
+		bad("kind", "is missing; it must be one of %s", strings.Join(Kinds(), ", "))
 	default:
-		bad("kind", "is %q; it must be %q, %q, %q or %q", s.Kind, KindGaussian, KindAutoencoder, KindRidge, KindSoftmax)
+		bad("kind", "is %q; it must be one of %s", s.Kind, strings.Join(Kinds(), ", "))
 	}
 	if s.Ridge != nil {
-		s.Ridge.validate(s.Kind, bad)
-		if s.Kind == KindSoftmax {
-			bad("ridge", "does not belong to a model of kind %q; remove it", s.Kind)
-		}
+		s.Ridge.validate(bad)
+	}
+	if s.MLP != nil {
+		s.MLP.validate(bad)
 	}
 	if s.Softmax != nil {
-		s.Softmax.validate(s.Kind, bad)
+		s.Softmax.validate(bad)
 	}
 	if g := s.Gaussian; g != nil {
-		if s.Kind == KindAutoencoder || s.Kind == KindRidge || s.Kind == KindSoftmax {
-			bad("gaussian", "does not belong to a model of kind %q; remove it", s.Kind)
-		}
 		if !(g.Shrinkage > 0 && g.Shrinkage <= 1) {
 			bad("gaussian.shrinkage", "is %v; it must be above 0 and at most 1", g.Shrinkage)
 		}
@@ -108,24 +115,41 @@ func (s Spec) Validate() []Problem {
 		}
 	}
 	if a := s.Autoencoder; a != nil {
-		if s.Kind == KindGaussian || s.Kind == KindRidge || s.Kind == KindSoftmax {
-			bad("autoencoder", "does not belong to a model of kind %q; remove it", s.Kind)
-		}
 		checkHidden(a.Hidden, "autoencoder.hidden", bad)
-		if a.Epochs < 1 {
-			bad("autoencoder.epochs", "is %d; it must be at least 1", a.Epochs)
-		}
-		if a.BatchSize < 1 {
-			bad("autoencoder.batch_size", "is %d; it must be at least 1", a.BatchSize)
-		}
-		if !positive(a.LearningRate) {
-			bad("autoencoder.learning_rate", "is %v; it must be a positive number", a.LearningRate)
-		}
-		if !(a.Proximal >= 0) || math.IsInf(a.Proximal, 0) {
-			bad("autoencoder.proximal", "is %v; it must be 0 or a positive number", a.Proximal)
-		}
+		checkDescent("autoencoder", a.Epochs, descent{a.BatchSize, a.LearningRate, a.Proximal}, bad)
 	}
 	return ps
+}
+
+// validateForeign refuses settings of other kinds.
+func (s Spec) validateForeign(bad func(path, format string, args ...any)) {
+	for _, other := range []struct {
+		kind string
+		set  bool
+	}{
+		{KindGaussian, s.Gaussian != nil}, {KindAutoencoder, s.Autoencoder != nil}, {KindRidge, s.Ridge != nil},
+		{KindMLP, s.MLP != nil}, {KindSoftmax, s.Softmax != nil},
+	} {
+		if other.set && other.kind != s.Kind {
+			bad(other.kind, "does not belong to a model of kind %q; remove it", s.Kind)
+		}
+	}
+}
+
+// checkDescent judges how a network is to be trained.
+func checkDescent(path string, epochs int, d descent, bad func(path, format string, args ...any)) {
+	if epochs < 1 {
+		bad(path+".epochs", "is %d; it must be at least 1", epochs)
+	}
+	if d.BatchSize < 1 {
+		bad(path+".batch_size", "is %d; it must be at least 1", d.BatchSize)
+	}
+	if !positive(d.LearningRate) {
+		bad(path+".learning_rate", "is %v; it must be a positive number", d.LearningRate)
+	}
+	if !(d.Proximal >= 0) || math.IsInf(d.Proximal, 0) {
+		bad(path+".proximal", "is %v; it must be 0 or a positive number", d.Proximal)
+	}
 }
 
 func positive(x float64) bool { return x > 0 && !math.IsInf(x, 1) }

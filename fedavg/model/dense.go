@@ -21,19 +21,14 @@ const roundsVector = "rounds"
 // and training by gradient towards target vectors.
 type denseFamily struct {
 	kind   string
-	spec   descentSpec
+	epochs int
+	spec   descent
 	widths []int // of all layers, input and output included
 	layout fedavg.Layout
 }
 
-// descentSpec says how a network is trained locally; see AutoencoderSpec.
-type descentSpec struct {
-	Epochs, BatchSize      int
-	LearningRate, Proximal float64
-}
-
-func newDense(kind string, spec descentSpec, widths []int) (*denseFamily, error) {
-	f := &denseFamily{kind: kind, spec: spec, widths: widths}
+func newDense(kind string, epochs int, spec descent, widths []int) (*denseFamily, error) {
+	f := &denseFamily{kind: kind, epochs: epochs, spec: spec, widths: widths}
 	size := 0
 	for l := range f.layers() {
 		in, out := f.widths[l], f.widths[l+1]
@@ -85,13 +80,13 @@ func (f *denseFamily) learn(ctx context.Context, global []fedavg.Vector, rows, t
 	if err != nil {
 		return Trained{}, fmt.Errorf("train %s: %w", f.kind, err)
 	}
-	t := newTrainer(net, descent{f.spec.BatchSize, f.spec.LearningRate, f.spec.Proximal}, options, control)
-	loss := reproduction{net, rows}
+	t := newTrainer(net, f.spec, options, control)
+	loss := squaredError{net, rows, targets}
 	before, err := loss.mean(ctx)
 	if err != nil {
 		return Trained{}, err
 	}
-	for range f.spec.Epochs {
+	for range f.epochs {
 		if err := t.epoch(ctx, len(rows), loss); err != nil {
 			return Trained{}, err
 		}
@@ -116,25 +111,25 @@ func (f *denseFamily) learn(ctx context.Context, global []fedavg.Vector, rows, t
 	return trained, nil
 }
 
-// reproduction is the loss of an autoencoder: the mean squared error of a row's features.
-type reproduction struct {
-	net  *network
-	rows [][]float64
+// squaredError is the mean squared error of a row's targets.
+type squaredError struct {
+	net           *network
+	rows, targets [][]float64
 }
 
-func (l reproduction) gradient(grad []float64, r int) {
+func (l squaredError) gradient(grad []float64, r int) {
 	l.net.forward(l.rows[r])
-	l.net.backward(grad, l.rows[r], l.rows[r])
+	l.net.backward(grad, l.rows[r], l.targets[r])
 }
 
 // mean is the mean loss per row.
-func (l reproduction) mean(ctx context.Context) (float64, error) {
+func (l squaredError) mean(ctx context.Context) (float64, error) {
 	total := 0.0
 	for r, z := range l.rows {
 		if r%256 == 0 && ctx.Err() != nil {
 			return 0, ctx.Err()
 		}
-		total += meanSquaredError(l.net.forward(z), z) / float64(len(l.rows))
+		total += meanSquaredError(l.net.forward(z), l.targets[r]) / float64(len(l.rows))
 	}
 	return total, nil
 }

@@ -26,28 +26,26 @@ func NewFamily(spec Spec, features int) (Family, error) {
 	if errs != nil {
 		return nil, fmt.Errorf("make model family: %w", errors.Join(errs...))
 	}
-	if spec.Kind == KindRidge {
-		f, err := newRidge(*spec.Ridge, features)
-		if err != nil {
-			return nil, err
-		}
-		return f, nil
-	}
-	if spec.Kind == KindSoftmax {
-		f, err := newSoftmax(*spec.Softmax, features)
-		if err != nil {
-			return nil, err
-		}
-		return f, nil
-	}
-	if spec.Kind == KindAutoencoder {
-		f, err := newAutoencoder(*spec.Autoencoder, features)
-		if err != nil {
-			return nil, err // not f: a nil pointer in an interface is not a nil interface
-		}
-		return f, nil
+	switch spec.Kind {
+	case KindRidge:
+		return asFamily(newRidge(*spec.Ridge, features))
+	case KindMLP:
+		return asFamily(newMLP(*spec.MLP, features))
+	case KindSoftmax:
+		return asFamily(newSoftmax(*spec.Softmax, features))
+	case KindAutoencoder:
+		return asFamily(newAutoencoder(*spec.Autoencoder, features))
 	}
 	return newGaussian(*spec.Gaussian, features, spec.Overlap), nil
+}
+
+// asFamily drops f if there is an error: a nil pointer in an interface is not a
+// nil interface.
+func asFamily[F Family](f F, err error) (Family, error) {
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // LocalBlender is a Family that can join what the fleet knows with what one

@@ -24,13 +24,6 @@ type ridgeFamily struct {
 	layout   fedavg.Layout
 }
 
-// Regressor is a Model that predicts a target.
-type Regressor interface {
-	Model
-	// Predict returns the target expected at z: finite, from 0 to the spec's Cap.
-	Predict(z []float64) float64
-}
-
 // The vectors of a ridge model's parameters: for member m, at 2m its ΦᵀΦ (upper
 // triangle, row by row) and at 2m+1 its Φᵀy. The first element of each ΦᵀΦ is
 // the number of rows.
@@ -135,7 +128,7 @@ func (f *ridgeFamily) Train(ctx context.Context, global []fedavg.Vector, sets []
 					weight = math.Pow(γ, float64(len(set.Rows)-1-r))
 				}
 				f.members[m].write(s.next(), z)
-				s.add(snap(f.capped(set.Targets[r])), weight)
+				s.add(snap(capped(f.spec.Cap, set.Targets[r])), weight)
 			}
 		}
 		s.finish(sums[2*m].F64, sums[2*m+1].F64)
@@ -143,15 +136,13 @@ func (f *ridgeFamily) Train(ctx context.Context, global []fedavg.Vector, sets []
 	return Trained{Vectors: sums, Weight: float64(rows), Metrics: map[string]float64{"loss": loss}}, ctx.Err()
 }
 
-func (f *ridgeFamily) capped(y float64) float64 { return min(max(y, 0), f.spec.Cap) }
-
 // loss returns the mean squared error and the number of rows.
 func (f *ridgeFamily) loss(ctx context.Context, global []fedavg.Vector, sets []Set) (float64, int, error) {
 	n, mean := 0, 0.0
 	for _, set := range sets {
 		for _, y := range set.Targets {
 			n++
-			mean += (f.capped(y) - mean) / float64(n)
+			mean += (capped(f.spec.Cap, y) - mean) / float64(n)
 		}
 	}
 	predict := func([]float64) float64 { return mean }
@@ -171,24 +162,9 @@ func (f *ridgeFamily) loss(ctx context.Context, global []fedavg.Vector, sets []S
 			if r%64 == 0 && ctx.Err() != nil {
 				return 0, 0, ctx.Err()
 			}
-			d := predict(z) - f.capped(set.Targets[r])
+			d := predict(z) - capped(f.spec.Cap, set.Targets[r])
 			total += float64(d * d)
 		}
 	}
 	return total / float64(n), n, nil
-}
-
-// checkTargets is checkSets for supervised learning.
-func checkTargets(sets []Set, features int) error {
-	for _, set := range sets {
-		if len(set.Targets) != len(set.Rows) {
-			return fmt.Errorf("machine %q: has %d targets for %d rows; a supervised model needs one for each", set.Machine, len(set.Targets), len(set.Rows))
-		}
-		for r, y := range set.Targets {
-			if math.IsNaN(y) || math.IsInf(y, 0) {
-				return fmt.Errorf("machine %q, row %d: target is %v", set.Machine, r, y)
-			}
-		}
-	}
-	return checkSets(sets, features)
 }

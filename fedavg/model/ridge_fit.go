@@ -91,34 +91,13 @@ func (m *ridge) Predict(z []float64) float64 {
 		m.family.members[k].write(m.φ, z)
 		sum += dot(m.coef[k], m.φ)
 	}
-	return m.family.capped(finite(sum / float64(len(m.coef))))
+	return capped(m.family.spec.Cap, finite(sum/float64(len(m.coef))))
 }
 
 // Score is how much of Cap is used up: 0 while Predict is Cap, 1 at 0.
 func (m *ridge) Score(z []float64) float64 { return 1 - m.Predict(z)/m.family.spec.Cap }
 
-// Contributions shares out the square of Score by how much the prediction
-// changes when one feature takes its mean, 0.
+// Contributions implements Model; see occlude.
 func (m *ridge) Contributions(dst, z []float64) []float64 {
-	if dst == nil {
-		dst = make([]float64, len(z))
-	}
-	at, total := m.Predict(z), 0.0
-	copy(m.z, z)
-	for i, x := range z {
-		m.z[i] = 0
-		dst[i] = math.Abs(m.Predict(m.z) - at)
-		m.z[i] = x
-		total += dst[i]
-	}
-	score := 1 - at/m.family.spec.Cap
-	square := float64(score * score)
-	for i := range dst {
-		if total > 0 {
-			dst[i] *= square / total
-		} else { // no single feature moves it
-			dst[i] = square / float64(len(dst))
-		}
-	}
-	return dst
+	return occlude(dst, z, m.z, m.Predict, m.family.spec.Cap)
 }

@@ -43,10 +43,7 @@ func (s SoftmaxSpec) withDefaults() *SoftmaxSpec {
 // maxClasses bounds the classes of a model.
 const maxClasses = 256
 
-func (s *SoftmaxSpec) validate(kind string, bad func(path, format string, args ...any)) {
-	if kind == KindGaussian || kind == KindAutoencoder || kind == KindRidge {
-		bad("softmax", "does not belong to a model of kind %q; remove it", kind)
-	}
+func (s *SoftmaxSpec) validate(bad func(path, format string, args ...any)) {
 	if len(s.Classes) < 2 || len(s.Classes) > maxClasses {
 		bad("softmax.classes", "lists %d classes; list 2 to %d", len(s.Classes), maxClasses)
 	}

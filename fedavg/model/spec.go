@@ -6,6 +6,7 @@ type Spec struct {
 	Gaussian    *GaussianSpec    `yaml:"gaussian,omitempty" json:"gaussian,omitempty"`
 	Autoencoder *AutoencoderSpec `yaml:"autoencoder,omitempty" json:"autoencoder,omitempty"`
 	Ridge       *RidgeSpec       `yaml:"ridge,omitempty" json:"ridge,omitempty"`
+	MLP         *MLPSpec         `yaml:"mlp,omitempty" json:"mlp,omitempty"`
 	Softmax     *SoftmaxSpec     `yaml:"softmax,omitempty" json:"softmax,omitempty"`
 
 	// Overlap is how many consecutive rows share samples because windows overlap;
@@ -19,18 +20,19 @@ const (
 	KindGaussian    = "gaussian"
 	KindAutoencoder = "autoencoder"
 	KindRidge       = "ridge"
+	KindMLP         = "mlp"
 	KindSoftmax     = "softmax"
 )
 
 // Kinds lists the model kinds.
-func Kinds() []string { return []string{KindGaussian, KindAutoencoder, KindRidge, KindSoftmax} }
+func Kinds() []string { return []string{KindGaussian, KindAutoencoder, KindRidge, KindMLP, KindSoftmax} }
 
 // LearningOf says how updates of a kind merge; 0 is for a kind that does not exist.
 func LearningOf(kind string) Learning {
 	switch kind {
 	case KindGaussian, KindRidge:
 		return Statistics
-	case KindAutoencoder, KindSoftmax:
+	case KindAutoencoder, KindMLP, KindSoftmax:
 		return Gradient
 	}
 	return 0
@@ -70,4 +72,15 @@ type RidgeSpec struct {
 	// Forgetting γ weighs a row γ^(rows of the machine since), 0 < γ ≤ 1. Default 1: never.
 	Forgetting float64 `yaml:"forgetting" json:"forgetting"`
 	Seed       uint64  `yaml:"seed" json:"seed"` // of the random units, the same on every agent; default 1
+}
+
+// MLPSpec sets up the dense network learned by gradient towards targets
+// (Set.Targets).
+type MLPSpec struct {
+	Hidden       []int   `yaml:"hidden" json:"hidden"`               // widths of the tanh layers; default [32, 16]
+	Epochs       int     `yaml:"epochs" json:"epochs"`               // local passes a round; default 2
+	BatchSize    int     `yaml:"batch_size" json:"batch_size"`       // default 32
+	LearningRate float64 `yaml:"learning_rate" json:"learning_rate"` // default 0.003
+	Proximal     float64 `yaml:"proximal" json:"proximal"`           // FedProx μ ≥ 0; default 0
+	Cap          float64 `yaml:"cap" json:"cap"`                     // as RidgeSpec.Cap; default 125
 }

@@ -43,12 +43,12 @@ const pageHTML = `<!DOCTYPE html>
 <style>
 :root { color-scheme: light dark; --ink: #1c2025; --soft: #5b636e; --rule: #d9dde2; --ground: #fff; --strong: #eef5fb }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --soft: #a0a8b3; --rule: #383e46; --ground: #16191d; --strong: #1d2a36 } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--ground); margin: 0 auto; max-width: 1180px; padding: 1.5rem }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--ground); margin: 0 auto; max-width: 1240px; padding: 1.5rem }
 h1 { font-size: 1.6rem; margin: 0 } h2 { font-size: 1.2rem; margin: 2.2rem 0 .4rem }
 p, ul { max-width: 78ch; color: var(--soft) } ul { padding-left: 1.2rem }
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; margin: .6rem 0 }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--rule); text-align: right; white-space: nowrap }
+th, td { padding: .25rem .55rem; border-bottom: 1px solid var(--rule); text-align: right; white-space: nowrap }
 th { color: var(--soft); font-weight: 600 } th:nth-child(-n+3), td:nth-child(-n+3), th:last-child, td:last-child { text-align: left }
 tr.strong { background: var(--strong); font-weight: 600 }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(480px, 100%), 1fr)); gap: 1rem }

@@ -88,11 +88,17 @@ func newAxis(fixed Range, values []float64, at, end float64) axis {
 		a.from, a.to = a.from-pad, a.to+pad
 	}
 	step := niceStep((a.to - a.from) / 6)
-	if fixed == (Range{}) {
-		a.from, a.to = math.Floor(a.from/step)*step, math.Ceil(a.to/step)*step
+	if fixed == (Range{}) { // some air, but none beyond zero
+		pad := (a.to - a.from) / 50
+		if a.from != 0 {
+			a.from -= pad
+		}
+		if a.to != 0 {
+			a.to += pad
+		}
 	}
 	for k := math.Ceil(a.from/step - 1e-9); k*step <= a.to+step*1e-9; k++ {
-		a.ticks = append(a.ticks, k*step)
+		a.ticks = append(a.ticks, k*step+0) // −0 becomes 0
 	}
 	return a
 }

@@ -10,9 +10,9 @@ import (
 
 // Size of a chart in its own units; it scales to the width of the page.
 const (
-	width, height             = 640, 400
-	left, right, top, bottom  = 58, 12, 34, 46
-	legendWidth, legendHeight = 14, 18
+	width, height            = 640, 400
+	left, right, top, bottom = 58, 12, 50, 46
+	keyWidth, letterWidth    = 14, 6.4 // of the legend
 )
 
 // SVG draws c as an inline element.
@@ -122,16 +122,16 @@ func (w *writer) line(s Series, x, y axis, colour string) {
 	}
 }
 
-// legend lists the named series from the upper left.
+// legend lists the named series in one line below the title.
 func (w *writer) legend(all []Series) {
-	at := float64(top + 14)
+	at := float64(left)
 	for _, s := range all {
 		if s.Name == "" {
 			continue
 		}
-		w.printf(`<rect x="%d" y="%s" width="%d" height="4" fill="%s"/>`, left+8, px(at-6), legendWidth, s.Colour.hex())
-		w.text(left+8+legendWidth+6, at, "start", "small", s.Name)
-		at += legendHeight
+		w.printf(`<rect x="%s" y="%d" width="%d" height="4" fill="%s"/>`, px(at), top-14, keyWidth, s.Colour.hex())
+		w.text(at+keyWidth+5, top-8, "start", "small", s.Name)
+		at += keyWidth + 20 + letterWidth*float64(len([]rune(s.Name)))
 	}
 }
 

@@ -18,10 +18,7 @@ const (
 	maxRidgeMembers = 64
 )
 
-func (r *RidgeSpec) validate(kind string, bad func(path, format string, args ...any)) {
-	if kind == KindGaussian || kind == KindAutoencoder {
-		bad("ridge", "does not belong to a model of kind %q; remove it", kind)
-	}
+func (r *RidgeSpec) validate(bad func(path, format string, args ...any)) {
 	if r.Units < 1 || r.Units > maxRidgeUnits {
 		bad("ridge.units", "is %d; it must be 1 to %d", r.Units, maxRidgeUnits)
 	}
@@ -34,10 +31,32 @@ func (r *RidgeSpec) validate(kind string, bad func(path, format string, args ...
 	if !positive(r.Lambda) {
 		bad("ridge.lambda", "is %v; it must be a positive number", r.Lambda)
 	}
-	if !(r.Cap > 0 && r.Cap <= 1e6) {
-		bad("ridge.cap", "is %v; it must be above 0 and at most a million", r.Cap)
-	}
+	checkCap("ridge.cap", r.Cap, bad)
 	if !(r.Forgetting > 0 && r.Forgetting <= 1) {
 		bad("ridge.forgetting", "is %v; it must be above 0 and at most 1", r.Forgetting)
+	}
+}
+
+func (m MLPSpec) withDefaults() *MLPSpec {
+	m.Hidden = append([]int(nil), m.Hidden...)
+	if len(m.Hidden) == 0 {
+		m.Hidden = []int{32, 16}
+	}
+	setDefault(&m.Epochs, 2)
+	setDefault(&m.BatchSize, 32)
+	setDefault(&m.LearningRate, 0.003)
+	setDefault(&m.Cap, 125)
+	return &m
+}
+
+func (m *MLPSpec) validate(bad func(path, format string, args ...any)) {
+	checkHidden(m.Hidden, "mlp.hidden", bad)
+	checkDescent("mlp", m.Epochs, descent{m.BatchSize, m.LearningRate, m.Proximal}, bad)
+	checkCap("mlp.cap", m.Cap, bad)
+}
+
+func checkCap(path string, ceiling float64, bad func(path, format string, args ...any)) {
+	if !(ceiling > 0 && ceiling <= 1e6) {
+		bad(path, "is %v; it must be above 0 and at most a million", ceiling)
 	}
 }
