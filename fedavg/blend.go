@@ -94,26 +94,49 @@ func (c *columns) magnitudes() ([]float64, error) {
 	if c.tops != nil {
 		return c.tops, nil
 	}
-	tops := make([]float64, 0, c.n)
+	tops, err := c.measure(func(_ *segment, x []float32) float64 {
+		top := uint32(0)
+		for _, b := range bitsOf(x) {
+			top = max(top, b&^(1<<31))
+		}
+		if top >= infinite {
+			return math.Inf(1)
+		}
+		return float64(math.Float32frombits(top))
+	}, slices.Max[[]float64])
+	if err != nil {
+		return nil, err
+	}
+	if slices.Max(tops) > math.MaxFloat32 {
+		return nil, c.verify()
+	}
+	c.tops = tops
+	return tops, nil
+}
+
+// measure calls part for every segment of every update, with several goroutines,
+// and returns for each update what join makes of its parts, which are in order.
+func (c *columns) measure(part func(seg *segment, x []float32) float64, join func(parts []float64) float64) ([]float64, error) {
+	segments := c.layout.segments()
+	for i := range segments {
+		segments[i].start = i
+	}
+	parts := make([]float64, len(segments))
+	measured := make([]float64, 0, c.n)
+	own := new(scratch)
 	err := c.updates.Each(func(u *Update) error {
 		if err := u.verifyScalars(c.layout); err != nil {
 			return &UpdateError{Agent: u.Agent, Err: err}
 		}
-		top := uint32(0)
-		for _, v := range u.Vectors {
-			for _, b := range bitsOf(v.F32) {
-				top = max(top, b&^(1<<31))
-			}
-		}
-		if top >= infinite {
-			return &UpdateError{Agent: u.Agent, Err: u.Verify(c.layout)}
-		}
-		tops = append(tops, float64(math.Float32frombits(top)))
-		return nil
+		err := eachSegment(segments, 4, own, func(seg *segment, _ *scratch) error {
+			parts[seg.start] = part(seg, u.Vectors[seg.vector].F32[seg.from:seg.to])
+			return nil
+		}, func(*segment) {})
+		measured = append(measured, join(parts))
+		return err
 	})
-	if err == nil && len(tops) != c.n {
+	if err == nil && len(measured) != c.n {
 		err = errChanged
 	}
-	c.tops = tops
-	return tops, err
+	return measured, err
 }

@@ -147,7 +147,7 @@ const infinite = 0x7f800000
 func floatOf(key int32) float32 { return math.Float32frombits(fromKey(key)) }
 
 // TooFewError says that a robust strategy cannot keep its promise with so few
-// updates.
+// updates. For errors.Is it is an ErrNoUpdates: the round has come to nothing.
 type TooFewError struct {
 	Strategy  string
 	Got, Want int
@@ -156,3 +156,6 @@ type TooFewError struct {
 func (e *TooFewError) Error() string {
 	return fmt.Sprintf("aggregate: %s needs at least %d updates, got %d; raise min_participants or lower byzantine", e.Strategy, e.Want, e.Got)
 }
+
+// Is implements errors.Is.
+func (e *TooFewError) Is(target error) bool { return target == ErrNoUpdates }

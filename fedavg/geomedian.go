@@ -124,24 +124,9 @@ func (p point) distance(q point) float64 {
 
 // from returns the distance of every update from p.
 func (c *columns) from(p point) ([]float64, error) {
-	segments := c.layout.segments()
-	for i := range segments {
-		segments[i].start = i
-	}
-	parts := make([]float64, len(segments)) // one each, to be added in order
-	var d []float64
-	err := c.updates.Each(func(u *Update) error {
-		err := eachSegment(segments, 4, new(scratch), func(seg *segment, _ *scratch) error {
-			parts[seg.start] = squaresFrom(p[seg.vector][seg.from:seg.to], u.Vectors[seg.vector].F32[seg.from:seg.to])
-			return nil
-		}, func(*segment) {})
-		d = append(d, math.Sqrt(total(parts)))
-		return err
-	})
-	if err == nil && len(d) != c.n {
-		err = errChanged
-	}
-	return d, err
+	return c.measure(func(seg *segment, x []float32) float64 {
+		return squaresFrom(p[seg.vector][seg.from:seg.to], x)
+	}, func(parts []float64) float64 { return math.Sqrt(total(parts)) })
 }
 
 // squaresFrom returns Σ (p − x)².

@@ -202,7 +202,7 @@ func TestRobust_TooFew(t *testing.T) {
 	zero := LayoutOf(us[0].Vectors).New()
 	for s, want := range map[Strategy]int{Krum{2}: 7, MultiKrum{2, 1}: 7, Bulyan{1}: 7, TrimmedMean{.5}: 7, Krum{-1}: 1} {
 		var few *TooFewError
-		if _, err := s.Aggregate(zero, nil, us); !errors.As(err, &few) || few.Got != 6 || few.Want != want {
+		if _, err := s.Aggregate(zero, nil, us); !errors.Is(err, ErrNoUpdates) || !errors.As(err, &few) || few.Got != 6 || few.Want != want {
 			t.Errorf("%T: %v", s, err)
 		}
 	}

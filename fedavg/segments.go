@@ -16,7 +16,7 @@ type segment struct {
 	// or doubt32 if that is not known. It spares looking at the sums until they
 	// could overflow.
 	bound uint64
-	start int // of the segment in a row of a block, see columns
+	start int // where columns put it: its place in a row of a block, or among all segments
 }
 
 const (
