@@ -13,14 +13,19 @@ import (
 // takes two seconds, so the session's messages between chunks stay prompt.
 const ChunkBytes = 256 << 10
 
+// firstChunkBytes is the size of the first piece; each further one doubles.
+const firstChunkBytes = 32 << 10
+
 // SendBlob sends everything r yields in chunks of at most ChunkBytes. send may
 // keep the slice. Of an empty r nothing is sent. Memory is one chunk; errors of r
 // and send are returned as they are.
 func SendBlob(send func([]byte) error, r io.Reader) error {
-	for {
-		chunk, n := make([]byte, ChunkBytes), 0
+	// Most blobs are small and a coordinator sends many at once, so the pieces
+	// begin small. Each is new memory: the receiver of send may still hold the last.
+	for size := firstChunkBytes; ; size = min(2*size, ChunkBytes) {
+		chunk, n := make([]byte, size), 0
 		var err error
-		for n < ChunkBytes && err == nil {
+		for n < size && err == nil {
 			var m int
 			m, err = r.Read(chunk[n:])
 			n += m
