@@ -19,6 +19,8 @@ import (
 type cli struct {
 	Eval  evalCommand  `cmd:"" help:"Evaluate the models on a public dataset."`
 	Swarm swarmCommand `cmd:"" help:"Load a coordinator with many light agents."`
+
+	Robust robustCommand `cmd:"" help:"Measure what lying gateways do to each strategy, with and without verification."`
 }
 
 type evalCommand struct {
