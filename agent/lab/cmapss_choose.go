@@ -72,6 +72,7 @@ func (f *federation) fit(ctx context.Context, health []fedavg.Vector, fit *progn
 	if err != nil {
 		return err
 	}
+	fit.stage = s
 	family, err := model.NewFamily(ridgeSpec(fit.choice, 0), prognosis.TrajectoryLen(s.health.Len()))
 	if err != nil {
 		return err

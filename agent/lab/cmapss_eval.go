@@ -41,6 +41,8 @@ type RULSubset struct {
 	Engines []RULPoint `json:"engines"` // of the federated ridge
 	Trace   []RULPoint `json:"trace"`   // of one test engine, cycle by cycle
 	Unit    int        `json:"trace_unit"`
+	// Losses of the federated network before each round, in squares of the cap.
+	Losses []float64 `json:"mlp_losses"`
 }
 
 // RULPoint is one prediction.
@@ -95,12 +97,12 @@ func evaluateSubset(ctx context.Context, s CMAPSSSubset) (*RULSubset, error) {
 		Conditions: federated.fleet.Conditions.Len(), Chosen: federated.choice, Tried: federated.tried, UpdateBytes: federated.updateBytes,
 	}
 	r.Lines = append(published(s.Name), nullLines(s)...)
-	estimates, err := predictTest(federated.fleet, s.Test)
+	ridge, network, err := bothLines(ctx, Federated, federated, s.Test)
 	if err != nil {
 		return nil, err
 	}
-	r.Lines = append(r.Lines, ridgeLine(Federated, federated, s.Test, estimates))
-	for i, e := range estimates {
+	r.Losses = network.losses
+	for i, e := range ridge.estimates {
 		r.Engines = append(r.Engines, point(s.Test[i], s.Test[i].Len(), e))
 	}
 	if err := r.trace(federated.fleet, s.Test); err != nil {
@@ -110,19 +112,19 @@ func evaluateSubset(ctx context.Context, s CMAPSSSubset) (*RULSubset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("learn centrally: %w", err)
 	}
-	same, err := predictTest(central.fleet, s.Test)
+	centralRidge, centralNetwork, err := bothLines(ctx, Central, central, s.Test)
 	if err != nil {
 		return nil, err
 	}
-	r.Lines = append(r.Lines, ridgeLine(Central, central, s.Test, same))
-	for i, e := range estimates {
-		r.Gap = max(r.Gap, math.Abs(e.RUL-same[i].RUL)/max(same[i].RUL, 1))
+	for i, e := range ridge.estimates {
+		same := centralRidge.estimates[i].RUL
+		r.Gap = max(r.Gap, math.Abs(e.RUL-same)/max(same, 1))
 	}
-	local, err := localOnly(ctx, plants, federated.choice, s.Test)
+	localRidge, localNetwork, err := localOnly(ctx, plants, federated.choice.Components, s.Test)
 	if err != nil {
 		return nil, fmt.Errorf("learn locally: %w", err)
 	}
-	r.Lines = append(r.Lines, local)
+	r.Lines = append(r.Lines, ridge.RULLine, centralRidge.RULLine, localRidge, network.RULLine, centralNetwork.RULLine, localNetwork)
 	return r, nil
 }
 
@@ -136,8 +138,36 @@ func divide(engines []Engine) [][]Engine {
 	return plants
 }
 
-// ridgeLine judges estimates of the test engines.
-func ridgeLine(learning string, fit *prognosisFit, test []Engine, estimates []prognosis.Estimate) RULLine {
+// judged is a line with what it rests on.
+type judged struct {
+	RULLine
+	estimates []prognosis.Estimate
+	losses    []float64 // of a network, before each round
+}
+
+// bothLines judges the ridge of fit, and a network trained on the same rows.
+func bothLines(ctx context.Context, learning string, fit *prognosisFit, test []Engine) (ridge, network judged, err error) {
+	if ridge, err = fleetLine("ridge on random features", learning, fit.fleet, test); err != nil {
+		return ridge, network, err
+	}
+	if fit.fleet.Intervals != nil {
+		ridge.CVRMSE = &fit.cvRMSE
+	}
+	fleet, losses, err := learnMLP(ctx, fit)
+	if err != nil {
+		return ridge, network, err
+	}
+	network, err = fleetLine("MLP", learning, fleet, test)
+	network.losses = losses
+	return ridge, network, err
+}
+
+// fleetLine judges what a fleet's model says of the test engines.
+func fleetLine(name, learning string, fleet prognosis.Fleet, test []Engine) (judged, error) {
+	estimates, err := predictTest(fleet, test)
+	if err != nil {
+		return judged{}, err
+	}
 	truth, predicted := make([]float64, len(test)), make([]float64, len(test))
 	covered, width := 0, 0.0
 	for i, e := range estimates {
@@ -147,12 +177,12 @@ func ridgeLine(learning string, fit *prognosisFit, test []Engine, estimates []pr
 		}
 		width += (e.High - e.Low) / float64(len(test))
 	}
-	l := judge(Ours, "ridge on random features", truth, predicted)
+	l := judge(Ours, name, truth, predicted)
 	l.Learning = learning
-	if fit.fleet.Intervals != nil {
-		l.Coverage, l.Width, l.CVRMSE = new(ratio(covered, float64(len(test)))), &width, &fit.cvRMSE
+	if fleet.Intervals != nil {
+		l.Coverage, l.Width = new(ratio(covered, float64(len(test)))), &width
 	}
-	return l
+	return judged{RULLine: l, estimates: estimates}, nil
 }
 
 func judge(source, name string, truth, predicted []float64) RULLine {
@@ -160,41 +190,51 @@ func judge(source, name string, truth, predicted []float64) RULLine {
 	return RULLine{Source: source, Name: name, RMSE: limited.RMSE, Score: &limited.Score, Unlimited: &all}
 }
 
-// localOnly is what participants reach alone, each with conditions, indices and
-// model from its own engines; figures are means over participants.
-func localOnly(ctx context.Context, plants [][]Engine, choice prognosisChoice, test []Engine) (RULLine, error) {
-	var mean RULLine
-	n := float64(len(plants))
-	var score, coverage, width float64
-	var unlimited RULScore
-	intervals := true
+// localOnly is what participants reach alone, each with conditions, indices, λ and
+// models from its own engines; figures are means over participants.
+func localOnly(ctx context.Context, plants [][]Engine, components int, test []Engine) (ridge, network RULLine, err error) {
+	var ridges, networks []RULLine
 	for i, engines := range plants {
-		fit, err := learnPrognosis(ctx, [][]Engine{engines}, []prognosisChoice{choice})
+		fit, err := learnPrognosis(ctx, [][]Engine{engines}, shrinkages(components))
 		if err != nil {
-			return mean, fmt.Errorf("participant %d: %w", i, err)
+			return ridge, network, fmt.Errorf("participant %d: %w", i, err)
 		}
-		estimates, err := predictTest(fit.fleet, test)
+		r, n, err := bothLines(ctx, LocalOnly, fit, test)
 		if err != nil {
-			return mean, err
+			return ridge, network, fmt.Errorf("participant %d: %w", i, err)
 		}
-		l := ridgeLine(LocalOnly, fit, test, estimates)
-		mean.Source, mean.Name, mean.Learning = l.Source, l.Name, l.Learning
+		ridges, networks = append(ridges, r.RULLine), append(networks, n.RULLine)
+	}
+	return meanLine(ridges), meanLine(networks), nil
+}
+
+// meanLine averages the figures that all lines have; there is at least one.
+func meanLine(lines []RULLine) RULLine {
+	mean := RULLine{Source: lines[0].Source, Name: lines[0].Name, Learning: lines[0].Learning, Unlimited: new(RULScore),
+		Note: fmt.Sprintf("mean of %d participants", len(lines))}
+	n := float64(len(lines))
+	for _, l := range lines {
 		mean.RMSE += l.RMSE / n
-		score += *l.Score / n
-		unlimited.RMSE += l.Unlimited.RMSE / n
-		unlimited.Score += l.Unlimited.Score / n
-		unlimited.Bias += l.Unlimited.Bias / n
-		if intervals = intervals && l.Coverage != nil; intervals {
-			coverage += *l.Coverage / n
-			width += *l.Width / n
+		mean.Unlimited.RMSE += l.Unlimited.RMSE / n
+		mean.Unlimited.Score += l.Unlimited.Score / n
+		mean.Unlimited.Bias += l.Unlimited.Bias / n
+	}
+	average := func(of func(RULLine) *float64) *float64 {
+		sum := 0.0
+		for _, l := range lines {
+			x := of(l)
+			if x == nil {
+				return nil
+			}
+			sum += *x / n
 		}
+		return &sum
 	}
-	mean.Score, mean.Unlimited = &score, &unlimited
-	mean.Note = fmt.Sprintf("mean of %d participants", len(plants))
-	if intervals {
-		mean.Coverage, mean.Width = &coverage, &width
-	}
-	return mean, nil
+	mean.Score = average(func(l RULLine) *float64 { return l.Score })
+	mean.CVRMSE = average(func(l RULLine) *float64 { return l.CVRMSE })
+	mean.Coverage = average(func(l RULLine) *float64 { return l.Coverage })
+	mean.Width = average(func(l RULLine) *float64 { return l.Width })
+	return mean
 }
 
 // trace follows the test engine with the longest record.

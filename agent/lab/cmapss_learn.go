@@ -43,9 +43,16 @@ type prognosisChoice struct {
 func prognosisCandidates() []prognosisChoice {
 	var all []prognosisChoice
 	for _, components := range []int{1, 2, 3} {
-		for _, lambda := range []float64{0.3, 1, 3, 10, 30} {
-			all = append(all, prognosisChoice{components, lambda})
-		}
+		all = append(all, shrinkages(components)...)
+	}
+	return all
+}
+
+// shrinkages are the candidates of one number of components.
+func shrinkages(components int) []prognosisChoice {
+	var all []prognosisChoice
+	for _, lambda := range []float64{1, 3, 10, 30, 100} {
+		all = append(all, prognosisChoice{components, lambda})
 	}
 	return all
 }
@@ -53,6 +60,7 @@ func prognosisCandidates() []prognosisChoice {
 // prognosisFit is what a federation has learned.
 type prognosisFit struct {
 	fleet  prognosis.Fleet
+	stage  *stage // the training rows under the choice
 	choice prognosisChoice
 	// rmse of the candidates, and of the chosen model with all its members, on
 	// engines left out.

@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"text/tabwriter"
 
@@ -18,8 +19,8 @@ func cmapssProtocol() []string {
 		"score: Σ e^(−d/13)−1 for early and e^(d/10)−1 for late predictions, d = predicted − true",
 		"every setting was chosen by leaving training engines out (5 folds by unit number); the test RUL files are read only to judge",
 		"cv: RMSE on training engines left out, every third cycle from the 20th on, engines weighed alike; normalisation and health indices have seen all training engines, the regression has not",
-		"federated: participants hold consecutive engines and send sums only, in five steps: operating conditions, health indices, feature scale, regression by folds, residuals",
-		"central: one participant holds all engines; local only: each participant learns everything from its own engines, with the federated choice of settings",
+		"federated: participants hold consecutive engines and send sums only, in five steps: operating conditions, health indices, feature scale, regression by folds, residuals; the MLP, on the same features, is averaged over 25 rounds of 2 passes, and nothing of it was tuned",
+		"central: one participant holds all engines; local only: each participant learns everything from its own engines, λ included, with as many wear components as the federation chose",
 		"intervals: 90 %, split conformal from residuals on engines left out, in classes of the predicted RUL; coverage of truth limited to 125",
 		"null rules: the mean training target, and a straight line in the engine's age",
 		"published rows are as printed, each by its own protocol; where truth is known to be limited the row says so",
@@ -126,7 +127,7 @@ func (r *RULReport) Page() plot.Page {
 		for _, l := range s.Lines {
 			t.Rows = append(t.Rows, plot.Row{Cells: l.cells(), Strong: l.Source == Ours && l.Learning == Federated})
 		}
-		p.Sections = append(p.Sections, plot.Section{Title: s.Name, Notes: s.notes(), Table: t, Charts: []plot.Chart{s.truthChart(), s.traceChart()}})
+		p.Sections = append(p.Sections, plot.Section{Title: s.Name, Notes: s.notes(), Table: t, Charts: []plot.Chart{s.truthChart(), s.traceChart(), s.learningChart()}})
 	}
 	p.Sections = append(p.Sections, plot.Section{Title: "Protocol", Notes: r.Protocol})
 	return p
@@ -159,4 +160,12 @@ func (s *RULSubset) traceChart() plot.Chart {
 	}
 	return plot.Chart{Title: fmt.Sprintf("%s: test engine %d, cycle by cycle", s.Name, s.Unit), XLabel: "age, cycles", YLabel: "RUL, cycles",
 		Y: plot.Range{Min: 0, Max: 140}, Series: []plot.Series{band, line, truth}}
+}
+
+func (s *RULSubset) learningChart() plot.Chart {
+	line := plot.Series{Colour: plot.Green}
+	for i, loss := range s.Losses {
+		line.X, line.Y = append(line.X, float64(i)), append(line.Y, rulCap*math.Sqrt(loss))
+	}
+	return plot.Chart{Title: s.Name + ": learning curve of the federated MLP", XLabel: "rounds", YLabel: "RMSE on training rows, cycles", Series: []plot.Series{line}}
 }
