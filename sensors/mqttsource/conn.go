@@ -236,7 +236,20 @@ func (c *conn) writeOut() {
 			}
 		}
 		if ending {
+			c.linger()
 			return
 		}
 	}
+}
+
+// linger waits a moment for the peer to end too. A socket closed with messages
+// unread is reset, and a reset takes the acknowledgements along that the peer has
+// not read yet.
+func (c *conn) linger() {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = c.Conn.SetReadDeadline(time.Now().Add(250 * time.Millisecond))
+	_, _ = io.Copy(io.Discard, c.Conn)
 }

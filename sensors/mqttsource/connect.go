@@ -72,7 +72,7 @@ func (s *Source) session(ctx context.Context) error {
 	o.SetCleanSession(!s.opts.PersistentSession)
 	o.SetProtocolVersion(4) // else a refusal is asked for twice, the second time as 3.1
 	o.SetKeepAlive(s.opts.KeepAlive)
-	o.SetPingTimeout(10 * time.Second)
+	o.SetPingTimeout(s.opts.pingTimeout())
 	o.SetConnectTimeout(s.opts.ConnectTimeout)
 	o.SetWriteTimeout(s.opts.WriteTimeout)
 	o.SetAutoReconnect(false)
@@ -180,6 +180,8 @@ func (s *Source) complainAboutBroker(err error, lasted time.Duration) {
 		key, mend = "topic", "let this user read the topic in the broker's access list; trying again"
 	case errors.As(err, &unknownCA):
 		key, mend = "tls", "give the CA that signed the broker's certificate and use the host name in it; trying again"
+	case strings.Contains(err.Error(), "remote error: tls"): // an alert; the client hides its type
+		key, mend = "tls client", "the broker does not accept this client's certificate: give a client certificate and key that its CA signed; trying again"
 	case strings.Contains(err.Error(), "refused") || isTimeout(err):
 		key, mend = "down", "check that the broker runs and that host and port are right; trying again"
 	case errors.Is(err, io.EOF) && lasted < 10*time.Second && s.opts.ClientID != "":

@@ -87,6 +87,21 @@ func (m *mosquitto) stop() {
 	}
 }
 
+// kill ends the broker as a loss of power would.
+func (m *mosquitto) kill(t testing.TB) {
+	t.Helper()
+	m.signal(t, syscall.SIGKILL)
+	_ = m.cmd.Wait()
+	m.cmd = nil
+}
+
+func (m *mosquitto) signal(t testing.TB, s syscall.Signal) {
+	t.Helper()
+	if err := m.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // rawPublisher writes PUBLISH packets at QoS 1 with next to no cost, so that a
 // benchmark measures the Source and the broker.
 type rawPublisher struct {

@@ -51,11 +51,13 @@ type Options struct {
 	MaxQueuedBytes    int64
 	// MaxWait is how long a full queue holds up reading, so that the broker keeps
 	// what comes; then messages are dropped and counted until there is room. Less
-	// than the 10 s after which a silent connection is given up. Default 5 s.
+	// than the time after which a silent connection is given up. Default 5 s, or
+	// half of that time.
 	MaxWait time.Duration
 
-	// KeepAlive is the pause after which a silent connection is probed; one
-	// that stays silent another 10 s is given up. Default 30 s.
+	// KeepAlive is the pause after which a silent connection is probed, in whole
+	// seconds; one that stays silent as long again, but at most 10 s, is given up.
+	// Default 30 s.
 	KeepAlive time.Duration
 	// ConnectTimeout bounds one attempt to connect. Default 10 s.
 	ConnectTimeout time.Duration
@@ -105,8 +107,8 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.MaxPayloadBytes, 4<<20)
 	orDefault(&o.MaxQueuedMessages, 16384)
 	orDefault(&o.MaxQueuedBytes, 16<<20)
-	orDefault(&o.MaxWait, 5*time.Second)
 	orDefault(&o.KeepAlive, 30*time.Second)
+	orDefault(&o.MaxWait, min(5*time.Second, o.pingTimeout()/2))
 	orDefault(&o.ConnectTimeout, 10*time.Second)
 	orDefault(&o.WriteTimeout, 10*time.Second)
 	orDefault(&o.MinReconnectWait, time.Second)
@@ -120,6 +122,9 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.MaxBurstWait, 30*time.Second)
 	return o
 }
+
+// pingTimeout is how long the answer to a probe may take.
+func (o Options) pingTimeout() time.Duration { return min(10*time.Second, o.KeepAlive) }
 
 func (o Options) validate() error {
 	var errs []error
