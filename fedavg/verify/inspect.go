@@ -77,13 +77,17 @@ func (i *inspection) measure(updates fedavg.Updates) error {
 const manyOthers = 50
 
 func (i *inspection) judgeSizes() {
+	if i.Policy.MaxNorm < 0 {
+		return
+	}
 	all := i.trustedBut(-1)
+	common := boundsOf(all, i.History, i.Kind, i.Policy)
 	for k := range i.verdicts {
-		others := all
+		b := common
 		if i.trusted[k] && len(all) < manyOthers {
-			others = i.trustedBut(k)
+			b = boundsOf(i.trustedBut(k), i.History, i.Kind, i.Policy)
 		}
-		judgeSize(&i.verdicts[k], i.sizes[k], others, i.History, i.Kind, i.Policy)
+		b.judge(&i.verdicts[k], i.sizes[k])
 	}
 	for k, v := range i.verdicts {
 		i.trusted[k] = i.trusted[k] && v.Offence == nil

@@ -301,3 +301,16 @@ func TestNorm(t *testing.T) {
 		}
 	}
 }
+
+// What judging costs beside merging: 1000 gateways, 10 000 parameters.
+func BenchmarkInspect1000x10k(b *testing.B) {
+	us := fleet(rand.New(rand.NewPCG(7, 7)), 1000, 10_000, 0.6)
+	scale(us[3], -1)
+	b.SetBytes(1000 * 10_000 * 4)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, _, err := Inspect(fedavg.Slice(us), Inspection{Kind: Deltas, Policy: DefaultPolicy()}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -77,39 +77,60 @@ func column[T any](rows []T, of func(T) float64) []float64 {
 	return out
 }
 
-// judgeSize judges the size of one update by the others of the round that are
-// trusted and by the history, oldest first.
-func judgeSize(v *Verdict, s Size, others []Size, history []Level, kind Kind, policy Policy) {
-	if policy.MaxNorm < 0 {
-		return
-	}
+// bounds is what sizes are judged by.
+type bounds struct {
+	weight float64 // median of the others, 0 if they are too few
+	parts  []bound
+}
+
+// bound is the limit of one part of a size.
+type bound struct {
+	name         string
+	of           func(Size) float64
+	usual, limit float64
+}
+
+// boundsOf takes the bounds of the others in the round that are trusted and of
+// the history, oldest first.
+func boundsOf(others []Size, history []Level, kind Kind, policy Policy) bounds {
+	var b bounds
 	if len(others) >= minOthers {
-		v.Made = append(v.Made, CheckWeight)
-		if m := median(column(others, weight)); s.Weight > maxWeight*m {
-			v.fail(CheckWeight, "claims %.6g rows, %.0f times the others' median of %.6g (limit %d times)", s.Weight, s.Weight/m, m, maxWeight)
-		}
+		b.weight = median(column(others, weight))
 	}
 	what := "norm"
 	if kind == Sums {
 		what = "size of its sums per row"
 	}
 	for _, part := range []struct {
+		name         string
 		of           func(Size) float64
 		median, most func(Level) float64
-		name         string
 	}{
-		{body, func(l Level) float64 { return l.Body }, func(l Level) float64 { return l.MaxBody }, what},
-		{counters, func(l Level) float64 { return l.Counters }, func(l Level) float64 { return l.MaxCounters }, what + " of counts"},
+		{what, body, func(l Level) float64 { return l.Body }, func(l Level) float64 { return l.MaxBody }},
+		{what + " of counts", counters, func(l Level) float64 { return l.Counters }, func(l Level) float64 { return l.MaxCounters }},
 	} {
 		usual, limit, ok := limitOf(column(others, part.of), column(history, part.median), column(history, part.most), policy.MaxNorm)
-		if !ok {
-			continue
+		if ok {
+			b.parts = append(b.parts, bound{part.name, part.of, usual, limit})
 		}
-		if !slices.Contains(v.Made, CheckNorm) {
-			v.Made = append(v.Made, CheckNorm)
+	}
+	return b
+}
+
+// judge judges the size of one update.
+func (b bounds) judge(v *Verdict, s Size) {
+	if b.weight > 0 {
+		v.Made = append(v.Made, CheckWeight)
+		if s.Weight > maxWeight*b.weight {
+			v.fail(CheckWeight, "claims %.6g rows, %.0f times the others' median of %.6g (limit %d times)", s.Weight, s.Weight/b.weight, b.weight, maxWeight)
 		}
-		if x := part.of(s); x > limit {
-			v.fail(CheckNorm, "%s is %.4g, %.0f times the fleet's usual %.4g (limit %.0f times)", part.name, x, x/usual, usual, limit/usual)
+	}
+	if len(b.parts) > 0 {
+		v.Made = append(v.Made, CheckNorm)
+	}
+	for _, part := range b.parts {
+		if x := part.of(s); x > part.limit {
+			v.fail(CheckNorm, "%s is %.4g, %.0f times the fleet's usual %.4g (limit %.0f times)", part.name, x, x/part.usual, part.usual, part.limit/part.usual)
 		}
 	}
 }
