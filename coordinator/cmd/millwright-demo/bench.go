@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -49,6 +51,7 @@ func (c *benchCommand) Run(ctx context.Context) error {
 		run  func(context.Context, *results) error
 	}{
 		{"aggregation", benchAggregation},
+		{"strategies", benchStrategies},
 		{"features", benchFeatures},
 		{"windows on the gateway", benchWindows},
 		{"rounds", benchRounds},
@@ -99,9 +102,9 @@ func human(x float64) string {
 }
 
 // goBench runs Go benchmarks of a package and returns, by benchmark and unit,
-// the best of three runs: the least disturbed one.
-func goBench(ctx context.Context, pkg, pattern string) (map[string]map[string]float64, error) {
-	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", pattern, "-benchmem", "-benchtime", "1s", "-count", "3", pkg)
+// the best of so many runs: the least disturbed one.
+func goBench(ctx context.Context, pkg, pattern string, runs int) (map[string]map[string]float64, error) {
+	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", pattern, "-benchmem", "-benchtime", "1s", "-count", strconv.Itoa(runs), pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
@@ -143,7 +146,7 @@ func pick(figures map[string]map[string]float64, name, unit string) (float64, er
 }
 
 func benchAggregation(ctx context.Context, r *results) error {
-	figures, err := goBench(ctx, "./fedavg", "^Benchmark(ReadBandwidth|WeightedMean)$")
+	figures, err := goBench(ctx, "./fedavg", "^Benchmark(ReadBandwidth|WeightedMean)$", 3)
 	if err != nil {
 		return err
 	}
@@ -160,8 +163,34 @@ func benchAggregation(ctx context.Context, r *results) error {
 	return nil
 }
 
+// benchStrategies measures each strategy on updates in memory.
+func benchStrategies(ctx context.Context, r *results) error {
+	figures, err := goBench(ctx, "./fedavg", "^BenchmarkStrategy$", 1)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(figures)) {
+		parts := strings.Split(name, "/") // Strategy/name/agents x params
+		rate, err := pick(figures, name, "MB/s")
+		if err != nil {
+			return err
+		}
+		allocs, err := pick(figures, name, "allocs/op")
+		if err != nil {
+			return err
+		}
+		memory, err := pick(figures, name, "B/op")
+		if err != nil {
+			return err
+		}
+		r.add(fmt.Sprintf("strategy_%s_%s_bytes_per_s", parts[1], parts[2]), rate*1e6, "B/s",
+			fmt.Sprintf("%.0f allocations of %sB in all", allocs, human(memory)))
+	}
+	return nil
+}
+
 func benchFeatures(ctx context.Context, r *results) error {
-	figures, err := goBench(ctx, "./sensors/features", "^BenchmarkExtractAll3200$")
+	figures, err := goBench(ctx, "./sensors/features", "^BenchmarkExtractAll3200$", 3)
 	if err != nil {
 		return err
 	}
@@ -174,7 +203,7 @@ func benchFeatures(ctx context.Context, r *results) error {
 }
 
 func benchRounds(ctx context.Context, r *results) error {
-	figures, err := goBench(ctx, "./coordinator", "^BenchmarkRound3x10k$")
+	figures, err := goBench(ctx, "./coordinator", "^BenchmarkRound3x10k$", 3)
 	if err != nil {
 		return err
 	}
@@ -187,7 +216,7 @@ func benchRounds(ctx context.Context, r *results) error {
 }
 
 func benchWindows(ctx context.Context, r *results) error {
-	figures, err := goBench(ctx, "./agent/internal/pipeline", "^BenchmarkMachine_Window$")
+	figures, err := goBench(ctx, "./agent/internal/pipeline", "^BenchmarkMachine_Window$", 3)
 	if err != nil {
 		return err
 	}
