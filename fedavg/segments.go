@@ -80,7 +80,8 @@ func eachSegment(segments []segment, cost int, own *scratch, do func(*segment, *
 	for _, seg := range segments {
 		size += seg.to - seg.from
 	}
-	workers := min(runtime.GOMAXPROCS(0), (len(segments)+runLen-1)/runLen, size/parallelLen*max(cost, 1)+1)
+	worthwhile := int64(size)*int64(max(cost, 1))/parallelLen + 1
+	workers := int(min(int64(runtime.GOMAXPROCS(0)), int64((len(segments)+runLen-1)/runLen), worthwhile))
 	w := work{segments: segments, do: do, failed: len(segments)}
 	var wg sync.WaitGroup
 	for range workers - 1 {

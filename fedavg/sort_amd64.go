@@ -6,6 +6,9 @@ import "golang.org/x/sys/cpu"
 func exchangeAVX2(keys *int32, network *exchange, n int)
 
 //go:noescape
+func exchangeAVX512(keys *int32, network *exchange, n int)
+
+//go:noescape
 func toKeysAVX2(dst *int32, x *float32, n int) uint32
 
 //go:noescape
@@ -18,11 +21,15 @@ func squaresAVX2(a0, a1, b0, b1 *float64, n int, out *[4]float64)
 // time where the processor can, with the same results to the bit.
 
 func exchangeAllFast(keys []int32, network []exchange) {
-	if !cpu.X86.HasAVX2 || len(network) == 0 {
+	switch {
+	case len(network) == 0:
+	case cpu.X86.HasAVX512F:
+		exchangeAVX512(&keys[0], &network[0], len(network))
+	case cpu.X86.HasAVX2:
+		exchangeAVX2(&keys[0], &network[0], len(network))
+	default:
 		exchangeAll(keys, network)
-		return
 	}
-	exchangeAVX2(&keys[0], &network[0], len(network))
 }
 
 func toKeysFast(dst []int32, x []float32) uint32 {

@@ -132,3 +132,36 @@ stop:
 	VMOVUPD Y7, 224(DI)
 	VZEROUPPER
 	RET
+
+// func exchangeAVX512(keys *int32, network *exchange, n int)
+TEXT ·exchangeAVX512(SB), NOSPLIT, $0-24
+	MOVQ  keys+0(FP), DI
+	MOVQ  network+8(FP), SI
+	MOVQ  n+16(FP), CX
+	TESTQ CX, CX
+	JZ    over
+
+pair:
+	MOVL      (SI), AX
+	MOVL      4(SI), BX
+	ADDQ      DI, AX
+	ADDQ      DI, BX
+	VMOVDQU32 (AX), Z0
+	VMOVDQU32 64(AX), Z1
+	VMOVDQU32 (BX), Z2
+	VMOVDQU32 64(BX), Z3
+	VPMINSD   Z0, Z2, Z4
+	VPMINSD   Z1, Z3, Z5
+	VPMAXSD   Z0, Z2, Z2
+	VPMAXSD   Z1, Z3, Z3
+	VMOVDQU32 Z4, (AX)
+	VMOVDQU32 Z5, 64(AX)
+	VMOVDQU32 Z2, (BX)
+	VMOVDQU32 Z3, 64(BX)
+	ADDQ      $8, SI
+	DECQ      CX
+	JNZ       pair
+	VZEROUPPER
+
+over:
+	RET
