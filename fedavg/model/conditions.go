@@ -31,18 +31,18 @@ type ConditionGrid struct {
 	layout   fedavg.Layout
 }
 
-// The vectors of a grid's sums. Squares and sums are doubles, split in a high
-// and a low vector, since a channel's mean may be 10⁵ of its standard deviations.
+// The vectors of a grid's sums; sums and squares have one for each of digits.
 const (
-	conditionCount = iota // cells: rows
-	conditionSum          // cells×channels: Σx
-	conditionSumLow
-	conditionSquare // cells×channels: Σx²
-	conditionSquareLow
+	conditionCount  = 0 // cells: rows
+	conditionSum    = 1 // cells×channels: Σx
+	conditionSquare = 4 // cells×channels: Σx²
 )
 
-// maxCells bounds a grid; a cell takes 32 bytes a channel.
-const maxCells = 1 << 14
+const (
+	maxCells = 1 << 14 // bounds a grid; a cell takes 48 bytes a channel
+	// maxMeasurement bounds a measurement whose square is summed.
+	maxMeasurement = 1e7
+)
 
 // NewConditionGrid returns the grid over axes for so many channels. Without axes
 // there is one condition.
@@ -65,10 +65,9 @@ func NewConditionGrid(axes []ConditionAxis, channels int) (*ConditionGrid, error
 	vector := func(name string, n int) fedavg.VectorSpec {
 		return fedavg.VectorSpec{Name: name, DType: fedavg.Float64, Len: n}
 	}
-	g.layout = fedavg.Layout{
-		conditionCount: vector("count", g.total),
-		conditionSum:   vector("sum", g.total*channels), conditionSumLow: vector("sum_low", g.total*channels),
-		conditionSquare: vector("square", g.total*channels), conditionSquareLow: vector("square_low", g.total*channels),
+	g.layout = fedavg.Layout{vector("count", g.total)}
+	for _, name := range []string{"sum", "sum_middle", "sum_low", "square", "square_middle", "square_low"} {
+		g.layout = append(g.layout, vector(name, g.total*channels))
 	}
 	return g, nil
 }
@@ -77,8 +76,8 @@ func NewConditionGrid(axes []ConditionAxis, channels int) (*ConditionGrid, error
 func (g *ConditionGrid) Layout() fedavg.Layout { return append(fedavg.Layout(nil), g.layout...) }
 
 // Add adds one row, the channels x measured under settings, to sums, which are of
-// Layout. A row that does not fit, or holds NaN, Inf or a value above 10¹² (whose
-// square no sum could hold), changes nothing.
+// Layout. A row that does not fit, or holds NaN, Inf or a value beyond ±10⁷, changes
+// nothing.
 func (g *ConditionGrid) Add(sums []fedavg.Vector, settings, x []float64) error {
 	if err := g.check(settings, x); err != nil {
 		return fmt.Errorf("add to condition sums: %w", err)
@@ -87,15 +86,26 @@ func (g *ConditionGrid) Add(sums []fedavg.Vector, settings, x []float64) error {
 	sums[conditionCount].F64[c]++
 	for i, v := range x {
 		at := c*g.channels + i
-		addDouble(sums[conditionSum].F64, sums[conditionSumLow].F64, at, double{v, 0})
-		addDouble(sums[conditionSquare].F64, sums[conditionSquareLow].F64, at, twoProduct(v, v))
+		addDigits(sums[conditionSum:], at, double{v, 0})
+		addDigits(sums[conditionSquare:], at, twoProduct(v, v))
 	}
 	return nil
 }
 
-func addDouble(hi, lo []float64, at int, d double) {
-	s := double{hi[at], lo[at]}.plus(d)
-	hi[at], lo[at] = s.hi, s.lo
+func addDigits(sums []fedavg.Vector, at int, d double) {
+	g := digitsAt(sums, at)
+	g.add(d)
+	for i, x := range g {
+		sums[i].F64[at] = x
+	}
+}
+
+// digitsAt reads element at of the three vectors that sums begins with.
+func digitsAt(sums []fedavg.Vector, at int) (g digits) {
+	for i := range g {
+		g[i] = sums[i].F64[at]
+	}
+	return g
 }
 
 func (g *ConditionGrid) check(settings, x []float64) error {
@@ -108,8 +118,8 @@ func (g *ConditionGrid) check(settings, x []float64) error {
 		}
 	}
 	for i, v := range x {
-		if !(math.Abs(v) <= 1e12) {
-			return fmt.Errorf("channel %d is %v", i, v)
+		if !(math.Abs(v) <= maxMeasurement) {
+			return fmt.Errorf("channel %d is %v, outside ±%g; measure it in a larger unit", i, v, maxMeasurement)
 		}
 	}
 	return nil

@@ -93,8 +93,8 @@ func (c *Conditions) moments(k int, cells []int, sums []fedavg.Vector) error {
 		var sum, square double
 		for _, cell := range cells {
 			at := cell*c.grid.channels + ch
-			sum = sum.plus(double{sums[conditionSum].F64[at], sums[conditionSumLow].F64[at]})
-			square = square.plus(double{sums[conditionSquare].F64[at], sums[conditionSquareLow].F64[at]})
+			sum = sum.plus(digitsAt(sums[conditionSum:], at).double())
+			square = square.plus(digitsAt(sums[conditionSquare:], at).double())
 		}
 		mean := sum.over(n)
 		negative := mean.times(mean)

@@ -13,8 +13,7 @@ const snapPerUnit = 1 << 12
 // snap rounds x to a multiple of 1/snapPerUnit, ties to even.
 func snap(x float64) float64 { return math.RoundToEven(x*snapPerUnit) / snapPerUnit }
 
-// double is an unevaluated sum hi+lo with |lo| ≤ ulp(hi)/2: some 106 bits, for
-// sums over raw measurements, whose mean may be 10⁵ of their standard deviations.
+// double is an unevaluated sum hi+lo with |lo| ≤ ulp(hi)/2: some 106 bits.
 type double struct{ hi, lo float64 }
 
 // twoSum is a+b exactly (Knuth, TAOCP vol. 2, 4.2.2, theorem B).
@@ -52,4 +51,32 @@ func (d double) over(n float64) double {
 func renormalise(hi, lo float64) double {
 	s := hi + lo
 	return double{s, lo - (s - hi)}
+}
+
+// digits is a sum over raw measurements, whose mean may be 10⁵ of their standard
+// deviations, in three parts that are multiples of 2²⁰, 2⁻²⁰ and 2⁻⁶⁰. The lower
+// two stay below half of the part above, so the parts of 10⁴ machines add up
+// without rounding, each on its own, in a float64. (The halves of a double do
+// not: the sum of high halves needs more bits than it has.)
+type digits [3]float64
+
+func digitUnits() digits { return digits{1 << 20, 1. / (1 << 20), 1. / (1 << 60)} }
+
+// add adds d to the sum, rounded to 2⁻⁶⁰.
+func (g *digits) add(d double) {
+	for i, unit := range digitUnits() {
+		part := math.RoundToEven(d.hi/unit) * unit
+		g[i] += part
+		d = twoSum(d.hi-part, d.lo)
+	}
+	for i := len(g) - 1; i > 0; i-- { // carry
+		unit := digitUnits()[i-1]
+		part := math.RoundToEven(g[i]/unit) * unit
+		g[i] -= part
+		g[i-1] += part
+	}
+}
+
+func (g digits) double() double {
+	return twoSum(g[0], g[1]).plus(double{g[2], 0})
 }

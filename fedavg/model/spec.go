@@ -25,7 +25,9 @@ const (
 )
 
 // Kinds lists the model kinds.
-func Kinds() []string { return []string{KindGaussian, KindAutoencoder, KindRidge, KindMLP, KindSoftmax} }
+func Kinds() []string {
+	return []string{KindGaussian, KindAutoencoder, KindRidge, KindMLP, KindSoftmax}
+}
 
 // LearningOf says how updates of a kind merge; 0 is for a kind that does not exist.
 func LearningOf(kind string) Learning {
