@@ -22,6 +22,43 @@ func Example() {
 	// Output: [3 9] from 2 participants, loss 0.30
 }
 
+// A strategy with state is given it back in the next round.
+func ExampleFedAvgM() {
+	x := []fedavg.Vector{{Name: "weights", F32: []float32{0}}}
+	var state []fedavg.Vector
+	for range 3 {
+		next, err := fedavg.FedAvgM{Rate: 1, Momentum: 0.5}.Aggregate(x, state, fedavg.Slice{
+			{Agent: "plant-a", Weight: 100, Vectors: []fedavg.Vector{{Name: "weights", F32: []float32{1}}}},
+		})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		x, state = next.Vectors, next.State
+		fmt.Println(x[0].F32, state[0].F32)
+	}
+	// Output:
+	// [1] [1]
+	// [2.5] [1.5]
+	// [4.25] [1.75]
+}
+
+// One gateway in four lies; its update is a million times too large.
+func ExampleTrimmedMean() {
+	global := []fedavg.Vector{{Name: "weights", F32: []float32{0}}}
+	var updates fedavg.Slice
+	for i, x := range []float32{1, 2, 3, 1e6} {
+		updates = append(updates, &fedavg.Update{Agent: fmt.Sprint("plant-", i), Weight: 1, Vectors: []fedavg.Vector{{Name: "weights", F32: []float32{x}}}})
+	}
+	next, err := fedavg.TrimmedMean{Trim: 0.25}.Aggregate(global, nil, updates)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(next.Vectors[0].F32)
+	// Output: [2.5]
+}
+
 // Sums made in two places, one of them carried over as bytes, are the sums of all.
 func ExampleAccumulator() {
 	layout := fedavg.Layout{{Name: "weights", DType: fedavg.Float32, Len: 2}}
