@@ -47,7 +47,7 @@ type WebConfig struct {
 
 // Limits bound what agents can make the coordinator spend.
 type Limits struct {
-	// MaxUpdateBytes is the largest update accepted. Default 64MiB.
+	// MaxUpdateBytes is the largest update accepted. Default 512MiB.
 	MaxUpdateBytes strictyaml.Size `yaml:"max_update_bytes"`
 	// MaxAgents is how many gateways may be connected at once. Default 1000.
 	MaxAgents int `yaml:"max_agents"`
@@ -88,7 +88,7 @@ func DefaultConfig() Config {
 		Hosts:  hosts,
 		Web:    WebConfig{Listen: "127.0.0.1:7480"},
 		Limits: Limits{
-			MaxUpdateBytes: 64 << 20, MaxAgents: 1000, MaxQueuedMessages: 64,
+			MaxUpdateBytes: 512 << 20, MaxAgents: 1000, MaxQueuedMessages: 64,
 			RetryPause: 5 * time.Second, StopGrace: 5 * time.Second,
 		},
 		Keep:     Keep{Models: 20, Rounds: 200, Alarms: 1000},

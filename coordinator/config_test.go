@@ -111,7 +111,8 @@ jobs:
 		`c.yaml:4: limits.max_agents: must be at least 1, got 0`,
 		`c.yaml:5: keep.models: must be at least 2, got 1`,
 		`c.yaml:6: log_level: "loud" is none of`,
-		`jobs[0].model.kind: is "gausian"; it must be "gaussian", "autoencoder" or "ridge"; did you mean "gaussian"?`,
+		`jobs[0].model.kind: is "gausian"; it must be one of `,
+		`; did you mean "gaussian"?`,
 		`jobs[2].role: is "shadwo"; it must be "live" or "shadow"; did you mean "shadow"?`,
 		`jobs[2].features.channels: is empty`,
 	} {

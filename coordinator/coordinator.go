@@ -31,6 +31,7 @@ type Coordinator struct {
 	authority *enrol.Authority // nil in tests of the rounds alone
 	metrics   *metrics
 	pins      *pins
+	spool     *spool
 	decoding  chan struct{} // bounds how many updates are in memory at once
 	ready     chan struct{} // closed when Run accepts connections
 	addresses struct{ agents, web string }
@@ -79,6 +80,7 @@ func newCoordinator(cfg Config, st store.Store, log *slog.Logger) (*Coordinator,
 	c := &Coordinator{
 		cfg: cfg, st: st, log: log,
 		pins:     newPins(),
+		spool:    newSpool(filepath.Join(cfg.DataDir, "incoming")),
 		decoding: make(chan struct{}, 4),
 		ready:    make(chan struct{}),
 		started:  time.Now(),
@@ -119,6 +121,9 @@ func (c *Coordinator) load(ctx context.Context) error {
 		return err
 	}
 	if err := c.loadGateways(ctx); err != nil {
+		return err
+	}
+	if err := c.spool.sweep(); err != nil {
 		return err
 	}
 	return c.collectGarbage(ctx)

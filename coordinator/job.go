@@ -172,6 +172,9 @@ func (j *jobState) adopt(ctx context.Context) error {
 			return err
 		}
 		old.SpecDigest = j.digest
+		if next.Strategy != j.spec.Strategy.Name {
+			old.State = ""
+		}
 		global = *old
 	} else {
 		next.Commits, next.Failures, next.NotBefore, next.Forgetting = 0, 0, time.Time{}, nil
@@ -383,7 +386,11 @@ func (c *Coordinator) readBlob(ctx context.Context, sha256 string) (data []byte,
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	var b bytes.Buffer
+	blob, err := c.st.StatBlob(ctx, sha256)
+	if err != nil {
+		return nil, err
+	}
+	b := bytes.NewBuffer(make([]byte, 0, blob.Size+bytes.MinRead)) // a growing one would take twice the room
 	_, err = b.ReadFrom(r)
 	return b.Bytes(), err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/millwright-iot/millwright/coordinator/internal/fleet"
 	"github.com/millwright-iot/millwright/coordinator/store"
 	"github.com/millwright-iot/millwright/fedavg"
+	"github.com/millwright-iot/millwright/fedavg/compress"
 )
 
 // errUnusable marks a round that cannot be aggregated however often it is tried.
@@ -114,7 +115,7 @@ func (j *jobState) readUpdate(ctx context.Context, gateway, sha256 string) (*fed
 	if err != nil {
 		return nil, fmt.Errorf("read update of gateway %q: %w", gateway, err)
 	}
-	u, err := fedavg.DecodeUpdate(data, j.updates)
+	u, err := compress.Decode(data, j.updates)
 	if err != nil {
 		return nil, &fedavg.UpdateError{Agent: gateway, Err: err}
 	}

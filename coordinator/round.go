@@ -211,16 +211,17 @@ func (j *jobState) commit(ctx context.Context) error {
 		return err
 	}
 	failpoint.Here(failpoint.RoundMerged)
-	blob, unpin, err := j.c.writeGlobal(ctx, global)
-	if err != nil {
-		return err
-	}
-	defer unpin()
 	stateBlob, unpinState, err := j.writeState(ctx, state)
 	if err != nil {
 		return err
 	}
 	defer unpinState()
+	global.State = stateBlob.SHA256
+	blob, unpin, err := j.c.writeGlobal(ctx, global)
+	if err != nil {
+		return err
+	}
+	defer unpin()
 	failpoint.Here(failpoint.RoundStored)
 	now := time.Now()
 	summary := j.summary(now)

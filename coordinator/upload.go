@@ -9,6 +9,7 @@ import (
 	"github.com/millwright-iot/millwright/coordinator/internal/rpc"
 	"github.com/millwright-iot/millwright/coordinator/store"
 	"github.com/millwright-iot/millwright/fedavg"
+	"github.com/millwright-iot/millwright/fedavg/compress"
 	"github.com/millwright-iot/millwright/fedavg/failpoint"
 	"github.com/millwright-iot/millwright/fedavg/fedrpc"
 )
@@ -49,11 +50,8 @@ type upload struct {
 }
 
 func (u *upload) take(ctx context.Context, recv func() ([]byte, error)) (rpc.Receipt, error) {
-	if u.j = u.c.job(u.id.Job); u.j == nil {
-		return rpc.Receipt{}, rpc.Refuse(rpc.UnknownJob, fmt.Errorf("there is no job %.64q here; drop the update", u.id.Job))
-	}
-	if _, err := fedrpc.ParseDigest(u.header.Blob.SHA256); err != nil {
-		return rpc.Receipt{}, rpc.Refuse(rpc.Malformed, err)
+	if err := u.find(); err != nil {
+		return rpc.Receipt{}, err
 	}
 	base, receipt, err := u.place()
 	if err != nil || receipt != (rpc.Receipt{}) {
@@ -77,6 +75,17 @@ func (u *upload) take(ctx context.Context, recv func() ([]byte, error)) (rpc.Rec
 		u.discard(ctx)
 	}
 	return receipt, err
+}
+
+// find finds the job, and checks that the update can be named.
+func (u *upload) find() error {
+	if u.j = u.c.job(u.id.Job); u.j == nil {
+		return rpc.Refuse(rpc.UnknownJob, fmt.Errorf("there is no job %.64q here; drop the update", u.id.Job))
+	}
+	if _, err := fedrpc.ParseDigest(u.header.Blob.SHA256); err != nil {
+		return rpc.Refuse(rpc.Malformed, err)
+	}
+	return nil
 }
 
 // place says where the update belongs: the base model's digest if it is awaited,
@@ -138,23 +147,11 @@ func (u *upload) store(ctx context.Context, base string, recv func() ([]byte, er
 		return updateRecord{}, rpc.Refuse(rpc.TooLarge, fmt.Errorf(
 			"update of %d bytes is larger than the limit of %d; raise limits.max_update_bytes at the coordinator, or choose a smaller model", blob.Size, limit))
 	}
-	r, err := fedrpc.NewBlobReader(recv, blob.SHA256, blob.Size, blob.Size)
-	if err != nil {
-		return updateRecord{}, rpc.Refuse(rpc.Malformed, err)
+	take := u.storeSmall
+	if blob.Size >= spoolFrom {
+		take = u.storeLarge
 	}
-	stored, err := u.c.st.PutBlob(ctx, r)
-	u.c.metrics.bytesIn.Add(float64(r.Offset()))
-	var size *fedrpc.SizeError
-	var digest *fedrpc.DigestError
-	switch {
-	case errors.As(err, &size), errors.As(err, &digest):
-		return updateRecord{}, rpc.Refuse(rpc.Damaged, fmt.Errorf("receive update: %w; send it again", err))
-	case err != nil && ctx.Err() == nil:
-		return updateRecord{}, u.storeFailed(err)
-	case err != nil:
-		return updateRecord{}, err
-	}
-	update, err := u.read(ctx, base)
+	stored, update, err := take(ctx, base, recv)
 	if err != nil {
 		return updateRecord{}, err
 	}
@@ -176,6 +173,38 @@ func (u *upload) store(ctx context.Context, base string, recv func() ([]byte, er
 	return record, nil
 }
 
+// storeSmall is the part of store that takes in the bytes, directly.
+func (u *upload) storeSmall(ctx context.Context, base string, recv func() ([]byte, error)) (store.Blob, *fedavg.Update, error) {
+	blob := u.header.Blob
+	if u.header.Offset != 0 {
+		return store.Blob{}, nil, rpc.Refuse(rpc.Damaged, fmt.Errorf("update goes on at byte %d, but nothing of it is held; send it from its beginning", u.header.Offset))
+	}
+	r, err := fedrpc.NewBlobReader(recv, blob.SHA256, blob.Size, blob.Size)
+	if err != nil {
+		return store.Blob{}, nil, rpc.Refuse(rpc.Malformed, err)
+	}
+	stored, err := u.c.st.PutBlob(ctx, r)
+	u.c.metrics.bytesIn.Add(float64(r.Offset()))
+	if err != nil {
+		return store.Blob{}, nil, u.putFailed(ctx, err)
+	}
+	update, err := u.read(ctx, base)
+	return stored, update, err
+}
+
+// putFailed tells why the store has not taken the update.
+func (u *upload) putFailed(ctx context.Context, err error) error {
+	var size *fedrpc.SizeError
+	var digest *fedrpc.DigestError
+	switch {
+	case errors.As(err, &size), errors.As(err, &digest):
+		return rpc.Refuse(rpc.Damaged, fmt.Errorf("receive update: %w; send it again", err))
+	case ctx.Err() == nil:
+		return u.storeFailed(err)
+	}
+	return err
+}
+
 // read decodes the stored update and checks all of it.
 func (u *upload) read(ctx context.Context, base string) (*fedavg.Update, error) {
 	select { // an update in memory may take MaxUpdateBytes several times over
@@ -188,30 +217,36 @@ func (u *upload) read(ctx context.Context, base string) (*fedavg.Update, error) 
 	if err != nil {
 		return nil, u.storeFailed(err)
 	}
-	update, err := fedavg.DecodeUpdate(data, u.j.updates)
+	update, err := compress.Decode(data, u.j.updates)
+	return update, u.judge(update, err, base)
+}
+
+// judge says why an update that was read, or could not be, is refused; nil if it
+// is not.
+func (u *upload) judge(update *fedavg.Update, err error, base string) error {
 	var shape *fedavg.ShapeError
 	var value *fedavg.ValueError
 	switch {
 	case errors.As(err, &shape):
-		return nil, rpc.Refuse(rpc.WrongShape, err)
+		return rpc.Refuse(rpc.WrongShape, err)
 	case errors.As(err, &value):
-		return nil, rpc.Refuse(rpc.UnusableNumber, err)
+		return rpc.Refuse(rpc.UnusableNumber, err)
 	case err != nil:
-		return nil, rpc.Refuse(rpc.Unreadable, err)
+		return rpc.Refuse(rpc.Unreadable, err)
 	case update.Job != u.id.Job || update.Round != u.id.Round || update.Attempt != u.id.Attempt || update.Agent != u.gateway:
-		return nil, rpc.Refuse(rpc.Mismatch, fmt.Errorf("update says it is of job %.64q, round %d, attempt %d, gateway %.64q, but came as job %q, round %d, attempt %d from gateway %q",
+		return rpc.Refuse(rpc.Mismatch, fmt.Errorf("update says it is of job %.64q, round %d, attempt %d, gateway %.64q, but came as job %q, round %d, attempt %d from gateway %q",
 			update.Job, update.Round, update.Attempt, update.Agent, u.id.Job, u.id.Round, u.id.Attempt, u.gateway))
 	case update.Base != base:
-		return nil, rpc.Refuse(rpc.WrongBase, fmt.Errorf("update was learned from global model %.16s…, but round %d starts from %.16s…; fetch that one and train again", update.Base, u.id.Round, base))
+		return rpc.Refuse(rpc.WrongBase, fmt.Errorf("update was learned from global model %.16s…, but round %d starts from %.16s…; fetch that one and train again", update.Base, u.id.Round, base))
 	case len(update.Metrics) > maxMetrics:
-		return nil, rpc.Refuse(rpc.Unreadable, fmt.Errorf("update has %d metrics; at most %d fit", len(update.Metrics), maxMetrics))
+		return rpc.Refuse(rpc.Unreadable, fmt.Errorf("update has %d metrics; at most %d fit", len(update.Metrics), maxMetrics))
 	}
 	for name := range update.Metrics {
 		if name == "" || len(name) > 64 {
-			return nil, rpc.Refuse(rpc.Unreadable, fmt.Errorf("update has a metric with a name of %d bytes; 1 to 64 are possible", len(name)))
+			return rpc.Refuse(rpc.Unreadable, fmt.Errorf("update has a metric with a name of %d bytes; 1 to 64 are possible", len(name)))
 		}
 	}
-	return update, nil
+	return nil
 }
 
 // maxMetrics bounds what a participant may report of its training.

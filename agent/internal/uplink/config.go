@@ -20,11 +20,11 @@ type Config struct {
 	// DataDir is where the folder "uplink" goes: certificate, outbox, models. Required.
 	DataDir string
 	Version string // of the agent, told to the coordinator
-	// MaxModelBytes refuses larger models. Default 64 MiB.
+	// MaxModelBytes refuses larger models. Default 512 MiB.
 	MaxModelBytes uint64
 }
 
-const defaultMaxModelBytes = 64 << 20
+const defaultMaxModelBytes = 512 << 20
 
 // check reports everything that makes c unusable and fills in defaults.
 func (c *Config) check() error {

@@ -202,7 +202,7 @@ func (o *outbox) verify(e entry) error {
 }
 
 // open returns the blob of an update.
-func (o *outbox) open(e entry) (io.ReadCloser, error) {
+func (o *outbox) open(e entry) (io.ReadSeekCloser, error) {
 	f, err := os.Open(o.path(e.task, pendingSuffix))
 	if err != nil {
 		return nil, err

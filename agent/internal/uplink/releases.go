@@ -62,8 +62,12 @@ func (u *Uplink) install(ctx context.Context) {
 		}
 		// One release that does not come must not hold up those of other jobs.
 		fctx, cancel := context.WithTimeout(ctx, transferTime(n.GetModel().GetSize()))
-		blob, err := u.fetch(fctx, n.GetModel())
+		var blob []byte
+		model, err := u.fetch(fctx, n.GetModel())
 		cancel()
+		if err == nil {
+			blob, err = model.bytes()
+		}
 		if ctx.Err() != nil {
 			return
 		}

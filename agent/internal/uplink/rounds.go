@@ -19,7 +19,7 @@ type training struct {
 	model    *fedpb.Blob
 	deadline time.Time // by our clock
 	seed     uint64
-	keep     bool // give way to an earlier round of the job that is here already
+	keep     bool                    // give way to an earlier round of the job that is here already
 	cancel   context.CancelCauseFunc // set while it runs
 	ended    bool                    // it runs, but for nobody
 }
@@ -189,7 +189,11 @@ func (u *Uplink) train(ctx context.Context) {
 
 // learn trains for one round and puts the update into the outbox.
 func (u *Uplink) learn(ctx context.Context, n *training) error {
-	blob, err := u.fetch(ctx, n.model)
+	model, err := u.fetch(ctx, n.model)
+	if err != nil {
+		return err
+	}
+	blob, err := model.bytes()
 	if err != nil {
 		return err
 	}

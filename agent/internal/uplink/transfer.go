@@ -7,6 +7,9 @@ import (
 	"io"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/millwright-iot/millwright/fedavg/failpoint"
 	"github.com/millwright-iot/millwright/fedavg/fedpb"
 	"github.com/millwright-iot/millwright/fedavg/fedrpc"
@@ -21,9 +24,12 @@ func transferTime(size uint64) time.Duration {
 
 const damagedAtMost = 3 // times a model may arrive damaged before the round is declined
 
+// resumeFrom is the size from which an upload asks what the coordinator holds.
+const resumeFrom = 1 << 20
+
 // fetch returns the model named by blob. It waits for connections and goes on
 // after interruptions until ctx ends; what will not get better is an error.
-func (u *Uplink) fetch(ctx context.Context, blob *fedpb.Blob) ([]byte, error) {
+func (u *Uplink) fetch(ctx context.Context, blob *fedpb.Blob) (*fetched, error) {
 	var pause backoff
 	damaged := 0
 	for {
@@ -158,16 +164,32 @@ func (u *Uplink) send(ctx context.Context, client fedpb.FederationClient, box *o
 		return nil, err
 	}
 	defer r.Close()
+	header := &fedpb.UploadHeader{Job: e.Job, Round: e.Round, Attempt: e.Attempt, Blob: &fedpb.Blob{Sha256: e.SHA256, Size: e.Size}}
+	if e.Size >= resumeFrom {
+		held, err := client.UploadStatus(ctx, header)
+		if err != nil && status.Code(err) != codes.Unimplemented { // by an older coordinator
+			return nil, err
+		}
+		header.Offset = min(held.GetOffset(), e.Size)
+		if _, err := r.Seek(int64(header.Offset), io.SeekCurrent); err != nil {
+			return nil, err
+		}
+	}
 	stream, err := client.Upload(ctx)
 	if err != nil {
 		return nil, err
 	}
-	header := &fedpb.UploadHeader{Job: e.Job, Round: e.Round, Attempt: e.Attempt, Blob: &fedpb.Blob{Sha256: e.SHA256, Size: e.Size}}
-	err = fedrpc.SendBlob(func(chunk []byte) error {
-		m := &fedpb.UploadChunk{Header: header, Data: chunk}
+	if header.Offset == e.Size { // all is there already, and was not acknowledged
+		err = stream.Send(&fedpb.UploadChunk{Header: header})
 		header = nil
-		return stream.Send(m)
-	}, r)
+	}
+	if err == nil {
+		err = fedrpc.SendBlob(func(chunk []byte) error {
+			m := &fedpb.UploadChunk{Header: header, Data: chunk}
+			header = nil
+			return stream.Send(m)
+		}, r)
+	}
 	// io.EOF: the coordinator has answered already; the receipt or error says what.
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err

@@ -31,6 +31,8 @@ type Backend interface {
 	// Upload reads an update from the chunks recv returns until io.EOF and
 	// returns when it is durable.
 	Upload(ctx context.Context, gateway string, h UploadHeader, recv func() ([]byte, error)) (Receipt, error)
+	// UploadStatus says how many bytes of an update are held, from its beginning.
+	UploadStatus(ctx context.Context, gateway string, h UploadHeader) (offset uint64, err error)
 	// OpenModel opens a global model from an offset.
 	OpenModel(ctx context.Context, gateway, sha256 string, offset uint64) (io.ReadCloser, error)
 	// Invalid counts a message that was ignored; kind is "status" or "alarm".
@@ -100,6 +102,7 @@ type UploadHeader struct {
 	Round   uint64
 	Attempt uint32
 	Blob    store.Blob
+	Offset  uint64 // of the first byte that follows
 }
 
 // Receipt says what became of an update.

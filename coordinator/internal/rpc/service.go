@@ -233,14 +233,34 @@ func (s *Service) Upload(stream fedpb.Federation_UploadServer) error {
 		c, err := stream.Recv()
 		return c.GetData(), err
 	}
-	receipt, err := s.backend.Upload(stream.Context(), who.Gateway, UploadHeader{
-		Job: h.GetJob(), Round: h.GetRound(), Attempt: h.GetAttempt(),
-		Blob: store.Blob{SHA256: h.GetBlob().GetSha256(), Size: h.GetBlob().GetSize()},
-	}, recv)
+	if h.GetOffset() > h.GetBlob().GetSize() {
+		return Refuse(Malformed, fmt.Errorf("upload of gateway %q goes on at byte %d of %d", who.Gateway, h.GetOffset(), h.GetBlob().GetSize()))
+	}
+	receipt, err := s.backend.Upload(stream.Context(), who.Gateway, toUploadHeader(h), recv)
 	if err != nil {
 		return err
 	}
 	return stream.SendAndClose(&fedpb.UploadReceipt{Duplicate: receipt.Duplicate, Late: receipt.Late})
+}
+
+// UploadStatus implements fedpb.FederationServer.
+func (s *Service) UploadStatus(ctx context.Context, h *fedpb.UploadHeader) (*fedpb.UploadState, error) {
+	who, err := identify(ctx, s.authority)
+	if err != nil {
+		return nil, err
+	}
+	offset, err := s.backend.UploadStatus(ctx, who.Gateway, toUploadHeader(h))
+	if err != nil {
+		return nil, err
+	}
+	return &fedpb.UploadState{Offset: offset}, nil
+}
+
+func toUploadHeader(h *fedpb.UploadHeader) UploadHeader {
+	return UploadHeader{
+		Job: h.GetJob(), Round: h.GetRound(), Attempt: h.GetAttempt(), Offset: h.GetOffset(),
+		Blob: store.Blob{SHA256: h.GetBlob().GetSha256(), Size: h.GetBlob().GetSize()},
+	}
 }
 
 // Download implements fedpb.FederationServer.

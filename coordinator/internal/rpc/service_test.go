@@ -61,6 +61,10 @@ func (b *backend) Invalid(string, string, error)                       {}
 func (b *backend) OpenModel(context.Context, string, string, uint64) (io.ReadCloser, error) {
 	return io.NopCloser(strings.NewReader("model")), nil
 }
+func (b *backend) UploadStatus(context.Context, string, rpc.UploadHeader) (uint64, error) {
+	return 7, nil
+}
+
 func (b *backend) Upload(_ context.Context, _ string, _ rpc.UploadHeader, recv func() ([]byte, error)) (rpc.Receipt, error) {
 	for {
 		if _, err := recv(); errors.Is(err, io.EOF) {

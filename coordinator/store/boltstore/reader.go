@@ -94,6 +94,9 @@ func (r *reader) load() error {
 		if crc32.Checksum(r.buf, castagnoli) != binary.BigEndian.Uint32(v) {
 			return r.s.corrupt("blob "+r.digest, fmt.Errorf("the checksum of chunk %d does not match", number))
 		}
+		if want == store.BlobChunkBytes {
+			release(tx, v)
+		}
 		return nil
 	})
 	if err != nil {
