@@ -32,6 +32,9 @@ func Datasets() []Dataset {
 		{"cmapss", func(ctx context.Context, dir string) (Result, error) {
 			return evaluate(ctx, dir, FindCMAPSS, EvaluateCMAPSS)
 		}},
+		{"cwru", func(ctx context.Context, dir string) (Result, error) {
+			return evaluate(ctx, dir, FindCWRU, EvaluateCWRU)
+		}},
 	}
 }
 
