@@ -246,7 +246,7 @@ func (r *RULSubset) trace(fleet prognosis.Fleet, test []Engine) error {
 		}
 	}
 	e := test[longest]
-	p, err := prognosis.NewPredictor(fleet, len(CMAPSSSensors))
+	p, err := prognosis.NewPredictor(fleet)
 	if err != nil {
 		return err
 	}

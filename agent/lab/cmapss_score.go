@@ -35,7 +35,7 @@ func scoreRUL(truth, predicted []float64, limit float64) RULScore {
 func predictTest(fleet prognosis.Fleet, engines []Engine) ([]prognosis.Estimate, error) {
 	estimates := make([]prognosis.Estimate, len(engines))
 	for i, e := range engines {
-		p, err := prognosis.NewPredictor(fleet, len(CMAPSSSensors))
+		p, err := prognosis.NewPredictor(fleet)
 		if err != nil {
 			return nil, err
 		}

@@ -149,6 +149,9 @@ func chebyshev(a, b []int) int {
 	return d
 }
 
+// Channels is the number of channels of a row.
+func (c *Conditions) Channels() int { return c.grid.channels }
+
 // Len is the number of conditions.
 func (c *Conditions) Len() int { return len(c.rows) }
 

@@ -188,7 +188,10 @@ func covariance(n float64, sum, outer []float64) *mat.SymDense {
 	return c
 }
 
-// Len is the number of indices.
+// Channels is the number of channels that indices are made of.
+func (h *Health) Channels() int { return len(h.weights[0]) }
+
+// Len is the number of indices, at least 1.
 func (h *Health) Len() int { return len(h.weights) }
 
 // Indices writes the health indices of normalised channels z into dst (nil

@@ -62,10 +62,14 @@ type Estimate struct {
 	Condition int     // the operating condition of the cycle
 }
 
-// NewPredictor follows a machine with so many channels from its first cycle.
-func NewPredictor(fleet Fleet, channels int) (*Predictor, error) {
+// NewPredictor follows a machine from its first cycle.
+func NewPredictor(fleet Fleet) (*Predictor, error) {
 	if fleet.Conditions == nil || fleet.Health == nil || fleet.Scale == nil || fleet.Model == nil {
 		return nil, errors.New("make predictor: conditions, health indices, scale and model are all needed")
+	}
+	channels := fleet.Conditions.Channels()
+	if got := fleet.Health.Channels(); got != channels {
+		return nil, fmt.Errorf("make predictor: health indices are of %d channels, conditions of %d", got, channels)
 	}
 	n := TrajectoryLen(fleet.Health.Len())
 	if err := fleet.Scale.Validate(n); err != nil {
