@@ -69,3 +69,11 @@ func (c *complaints) badTime(kind, topic string, f *feed, err error) {
 			"channel", f.channel, "cause", err.Error(), "more_since_last_line", quiet)
 	}
 }
+
+// missed complains about messages that never came; how many samples they held is
+// not known, so nothing is counted.
+func (c *complaints) missed(topic string, err error) {
+	if quiet, due := c.due("missed"); due {
+		c.log.Warn("messages were missed", "topic", topic, "cause", err.Error(), "more_since_last_line", quiet)
+	}
+}

@@ -102,18 +102,16 @@ func newRouter(channels []Channel, patterns []pattern, devices *registry, limit 
 			}
 		}
 	}
-	for i := range channels { // known topics, so that their devices are
-		if p := &patterns[i]; !slices.ContainsFunc(p.levels, func(l level) bool { return l.capture != "" }) {
-			if topic := canonical(p.filter); topic != "" || !wild(p.parts) {
-				r.find(p.filter)
-			}
+	for i := range channels { // topics known beforehand, so that their devices are known too
+		parts := slices.Clone(patterns[i].parts)
+		if channels[i].Decode.Format == decode.Sparkplug {
+			parts[2] = "" // the message type, always +
+		}
+		if !slices.Contains(parts, "+") && !slices.Contains(parts, "#") {
+			r.find(patterns[i].filter)
 		}
 	}
 	return r
-}
-
-func wild(parts []string) bool {
-	return slices.Contains(parts, "+") || slices.Contains(parts, "#")
 }
 
 // find returns the route of topic, nil if no channel wants it.

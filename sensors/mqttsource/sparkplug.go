@@ -73,7 +73,7 @@ const (
 	rebirthPause = 30 * time.Second
 )
 
-var errSequence = errors.New("sequence number of the edge node jumped: messages were missed, and a rebirth is asked for")
+var errSequence = errors.New("sequence number of the edge node jumped; a rebirth is asked for")
 
 // sparkplugMessage follows the session of the message's edge node and emits what
 // it says of channels. Messages of no interest are noted.
@@ -140,7 +140,7 @@ func (s *Source) edgeSession(it *item, n *edgeNode, levels []string, emit func(s
 		n.born, n.bdSeq, n.hasBdSeq, n.asked = true, head.BdSeq, head.HasBdSeq, time.Time{}
 	} else if missed {
 		n.forget()
-		s.complain.dropped(Sequence, it.topic, nil, errSequence)
+		s.complain.missed(it.topic, errSequence)
 	}
 	n.seq, n.hasSeq = head.Seq&0xff, head.HasSeq
 	if !n.born {

@@ -19,10 +19,7 @@ const (
 	Late      Reason = "late"       // older than what its channel already emitted, as after a redelivery
 	// Incomplete samples belong to a burst of which parts are missing.
 	Incomplete Reason = "incomplete"
-	// Sequence is only complained of: Sparkplug messages were missed, and how many
-	// samples these held is not known.
-	Sequence Reason = "sequence"
-	Stopped  Reason = "stopped" // still queued when Run ended
+	Stopped    Reason = "stopped" // still queued or unfinished when Run ended
 
 	Malformed Reason = Reason(decode.Malformed)
 	Absent    Reason = Reason(decode.Absent)
