@@ -12,12 +12,12 @@ import (
 
 // choose compares candidates by the squared error on engines left out. To be
 // quick, with one member each; λ costs no further round, only another solution.
-func (f *federation) choose(ctx context.Context, health []fedavg.Vector, candidates []prognosisChoice, fit *prognosisFit) error {
+func (f *federation) choose(ctx context.Context, health []fedavg.Vector, fit *prognosisFit) error {
 	best := math.Inf(1)
 	stages := map[int]*stage{}
 	sums := map[int][][]fedavg.Vector{}
-	for _, c := range candidates {
-		family, err := model.NewFamily(ridgeSpec(c, 1), prognosis.TrajectoryLen(c.Components+1))
+	for _, c := range f.plan.candidates {
+		family, err := f.plan.family(c, 1)
 		if err != nil {
 			return err
 		}
@@ -73,7 +73,7 @@ func (f *federation) fit(ctx context.Context, health []fedavg.Vector, fit *progn
 		return err
 	}
 	fit.stage = s
-	family, err := model.NewFamily(ridgeSpec(fit.choice, 0), prognosis.TrajectoryLen(s.health.Len()))
+	family, err := f.plan.family(fit.choice, 0)
 	if err != nil {
 		return err
 	}

@@ -74,7 +74,7 @@ type RULLine struct {
 func EvaluateCMAPSS(ctx context.Context, subsets []CMAPSSSubset) (*RULReport, error) {
 	r := &RULReport{Dataset: "cmapss", Protocol: cmapssProtocol()}
 	for _, s := range subsets {
-		result, err := evaluateSubset(ctx, s)
+		result, err := evaluateSubset(ctx, s, wholePlan())
 		if err != nil {
 			return nil, fmt.Errorf("evaluate %s: %w", s.Name, err)
 		}
@@ -83,21 +83,25 @@ func EvaluateCMAPSS(ctx context.Context, subsets []CMAPSSSubset) (*RULReport, er
 	return r, nil
 }
 
-func evaluateSubset(ctx context.Context, s CMAPSSSubset) (*RULSubset, error) {
+func evaluateSubset(ctx context.Context, s CMAPSSSubset, plan prognosisPlan) (*RULSubset, error) {
 	plants := divide(s.Train)
-	federated, err := learnPrognosis(ctx, plants, prognosisCandidates())
+	federation, err := newFederation(ctx, plants, plan)
 	if err != nil {
 		return nil, fmt.Errorf("learn federated: %w", err)
 	}
-	if err := checkSameKind(federated.fleet.Conditions, s.Test); err != nil {
+	if err := checkSameKind(federation.conditions, s.Test); err != nil {
 		return nil, fmt.Errorf("test_%s.txt: %w", s.Name, err)
+	}
+	federated, err := federation.learn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("learn federated: %w", err)
 	}
 	r := &RULSubset{
 		Name: s.Name, TrainEngines: len(s.Train), TestEngines: len(s.Test), Participants: len(plants),
 		Conditions: federated.fleet.Conditions.Len(), Chosen: federated.choice, Tried: federated.tried, UpdateBytes: federated.updateBytes,
 	}
 	r.Lines = append(published(s.Name), nullLines(s)...)
-	ridge, network, err := bothLines(ctx, Federated, federated, s.Test)
+	ridge, network, err := bothLines(ctx, plan, Federated, federated, s.Test)
 	if err != nil {
 		return nil, err
 	}
@@ -108,11 +112,11 @@ func evaluateSubset(ctx context.Context, s CMAPSSSubset) (*RULSubset, error) {
 	if err := r.trace(federated.fleet, s.Test); err != nil {
 		return nil, err
 	}
-	central, err := learnPrognosis(ctx, [][]Engine{s.Train}, []prognosisChoice{federated.choice})
+	central, err := learnPrognosis(ctx, [][]Engine{s.Train}, plan.with(federated.choice))
 	if err != nil {
 		return nil, fmt.Errorf("learn centrally: %w", err)
 	}
-	centralRidge, centralNetwork, err := bothLines(ctx, Central, central, s.Test)
+	centralRidge, centralNetwork, err := bothLines(ctx, plan, Central, central, s.Test)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +124,7 @@ func evaluateSubset(ctx context.Context, s CMAPSSSubset) (*RULSubset, error) {
 		same := centralRidge.estimates[i].RUL
 		r.Gap = max(r.Gap, math.Abs(e.RUL-same)/max(same, 1))
 	}
-	localRidge, localNetwork, err := localOnly(ctx, plants, federated.choice.Components, s.Test)
+	localRidge, localNetwork, err := localOnly(ctx, plants, plan.with(shrinkages(federated.choice.Components)...), s.Test)
 	if err != nil {
 		return nil, fmt.Errorf("learn locally: %w", err)
 	}
@@ -146,14 +150,14 @@ type judged struct {
 }
 
 // bothLines judges the ridge of fit, and a network trained on the same rows.
-func bothLines(ctx context.Context, learning string, fit *prognosisFit, test []Engine) (ridge, network judged, err error) {
+func bothLines(ctx context.Context, plan prognosisPlan, learning string, fit *prognosisFit, test []Engine) (ridge, network judged, err error) {
 	if ridge, err = fleetLine("ridge on random features", learning, fit.fleet, test); err != nil {
 		return ridge, network, err
 	}
 	if fit.fleet.Intervals != nil {
 		ridge.CVRMSE = &fit.cvRMSE
 	}
-	fleet, losses, err := learnMLP(ctx, fit)
+	fleet, losses, err := learnMLP(ctx, fit, plan.rounds)
 	if err != nil {
 		return ridge, network, err
 	}
@@ -192,14 +196,14 @@ func judge(source, name string, truth, predicted []float64) RULLine {
 
 // localOnly is what participants reach alone, each with conditions, indices, λ and
 // models from its own engines; figures are means over participants.
-func localOnly(ctx context.Context, plants [][]Engine, components int, test []Engine) (ridge, network RULLine, err error) {
+func localOnly(ctx context.Context, plants [][]Engine, plan prognosisPlan, test []Engine) (ridge, network RULLine, err error) {
 	var ridges, networks []RULLine
 	for i, engines := range plants {
-		fit, err := learnPrognosis(ctx, [][]Engine{engines}, shrinkages(components))
+		fit, err := learnPrognosis(ctx, [][]Engine{engines}, plan)
 		if err != nil {
 			return ridge, network, fmt.Errorf("participant %d: %w", i, err)
 		}
-		r, n, err := bothLines(ctx, LocalOnly, fit, test)
+		r, n, err := bothLines(ctx, plan, LocalOnly, fit, test)
 		if err != nil {
 			return ridge, network, fmt.Errorf("participant %d: %w", i, err)
 		}

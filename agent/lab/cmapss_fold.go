@@ -12,11 +12,6 @@ import (
 	"github.com/millwright-iot/millwright/fedavg/model"
 )
 
-// ridgeSpec is the model that a choice stands for.
-func ridgeSpec(c prognosisChoice, members int) model.Spec {
-	return model.Spec{Kind: model.KindRidge, Ridge: &model.RidgeSpec{Lambda: c.Lambda, Members: members, Cap: rulCap}}
-}
-
 // stage is one choice of health indices: what every engine's rows look like then.
 type stage struct {
 	health *model.Health

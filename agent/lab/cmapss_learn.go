@@ -30,7 +30,9 @@ var rulClasses = []float64{20, 40, 60, 80, 100, 115}
 // cmapssAxes are the grid of the operating settings: altitude in thousand feet,
 // Mach number, throttle resolver angle. The aircraft's range, in steps finer than any
 // two flight regimes differ.
-var cmapssAxes = []model.ConditionAxis{{From: 0, To: 45, Step: 2.5}, {From: 0, To: 0.9, Step: 0.1}, {From: 20, To: 100, Step: 20}}
+func cmapssAxes() []model.ConditionAxis {
+	return []model.ConditionAxis{{From: 0, To: 45, Step: 2.5}, {From: 0, To: 0.9, Step: 0.1}, {From: 20, To: 100, Step: 20}}
+}
 
 // prognosisChoice is what cross-validation decides.
 type prognosisChoice struct {
@@ -57,6 +59,33 @@ func shrinkages(components int) []prognosisChoice {
 	return all
 }
 
+// prognosisPlan says how much work to do.
+type prognosisPlan struct {
+	candidates     []prognosisChoice // compared on engines left out; a single one is taken as it is
+	units, members int               // of the ridge; 0 for the defaults
+	rounds         int               // of the network
+}
+
+// wholePlan is the plan of the evaluation.
+func wholePlan() prognosisPlan {
+	return prognosisPlan{candidates: prognosisCandidates(), rounds: mlpRounds}
+}
+
+// with is the same plan for other candidates.
+func (p prognosisPlan) with(candidates ...prognosisChoice) prognosisPlan {
+	p.candidates = candidates
+	return p
+}
+
+// family is the model that a choice stands for; members 0 means the plan's.
+func (p prognosisPlan) family(c prognosisChoice, members int) (model.Family, error) {
+	if members == 0 {
+		members = p.members
+	}
+	spec := model.Spec{Kind: model.KindRidge, Ridge: &model.RidgeSpec{Lambda: c.Lambda, Units: p.units, Members: members, Cap: rulCap}}
+	return model.NewFamily(spec, prognosis.TrajectoryLen(c.Components+1))
+}
+
 // prognosisFit is what a federation has learned.
 type prognosisFit struct {
 	fleet  prognosis.Fleet
@@ -79,6 +108,7 @@ type triedChoice struct {
 // and local-only learning are done too, with one participant. Engines stay with
 // their participant: only sums are merged.
 type federation struct {
+	plan         prognosisPlan
 	participants [][]Engine
 	grid         *model.ConditionGrid
 	healthSums   *model.HealthSums
@@ -86,27 +116,28 @@ type federation struct {
 	sent         int
 }
 
-// learnPrognosis goes through the rounds of the prognosis. Candidates are
-// compared on engines left out; a single one is taken as it is.
-func learnPrognosis(ctx context.Context, participants [][]Engine, candidates []prognosisChoice) (*prognosisFit, error) {
-	f := &federation{participants: participants}
+// newFederation finds the operating conditions, which is the first round.
+func newFederation(ctx context.Context, participants [][]Engine, plan prognosisPlan) (*federation, error) {
+	f := &federation{participants: participants, plan: plan}
 	var err error
-	if f.grid, err = model.NewConditionGrid(cmapssAxes, len(CMAPSSSensors)); err != nil {
+	if f.grid, err = model.NewConditionGrid(cmapssAxes(), len(CMAPSSSensors)); err != nil {
 		return nil, err
 	}
 	if f.healthSums, err = model.NewHealthSums(len(CMAPSSSensors), rulCap); err != nil {
 		return nil, err
 	}
-	if err := f.findConditions(ctx); err != nil {
-		return nil, err
-	}
+	return f, f.findConditions(ctx)
+}
+
+// learn goes through the other rounds.
+func (f *federation) learn(ctx context.Context) (*prognosisFit, error) {
 	health, err := f.sumHealth(ctx)
 	if err != nil {
 		return nil, err
 	}
-	fit := &prognosisFit{choice: candidates[0]}
-	if len(candidates) > 1 {
-		if err := f.choose(ctx, health, candidates, fit); err != nil {
+	fit := &prognosisFit{choice: f.plan.candidates[0]}
+	if len(f.plan.candidates) > 1 {
+		if err := f.choose(ctx, health, fit); err != nil {
 			return nil, err
 		}
 	}
@@ -115,6 +146,14 @@ func learnPrognosis(ctx context.Context, participants [][]Engine, candidates []p
 	}
 	fit.updateBytes = f.sent
 	return fit, nil
+}
+
+func learnPrognosis(ctx context.Context, participants [][]Engine, plan prognosisPlan) (*prognosisFit, error) {
+	f, err := newFederation(ctx, participants, plan)
+	if err != nil {
+		return nil, err
+	}
+	return f.learn(ctx)
 }
 
 // merge asks every participant for sums of one layout and adds them up as a

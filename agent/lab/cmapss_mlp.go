@@ -19,7 +19,7 @@ const mlpRounds = 25
 // learnMLP trains a network on the same features as the ridge, by federated
 // averaging over the fit's participants, and returns it with the loss of the global
 // model before each round.
-func learnMLP(ctx context.Context, fit *prognosisFit) (prognosis.Fleet, []float64, error) {
+func learnMLP(ctx context.Context, fit *prognosisFit, rounds int) (prognosis.Fleet, []float64, error) {
 	fleet := fit.fleet
 	fleet.Intervals = nil // they are the ridge's
 	family, err := model.NewFamily(model.Spec{Kind: model.KindMLP, MLP: &model.MLPSpec{Cap: rulCap}}, prognosis.TrajectoryLen(fleet.Health.Len()))
@@ -28,7 +28,7 @@ func learnMLP(ctx context.Context, fit *prognosisFit) (prognosis.Fleet, []float6
 	}
 	global := family.Init(1)
 	var losses []float64
-	for round := range mlpRounds {
+	for round := range rounds {
 		updates := make(fedavg.Slice, len(fit.stage.sets))
 		g, gctx := errgroup.WithContext(ctx)
 		g.SetLimit(runtime.GOMAXPROCS(0))

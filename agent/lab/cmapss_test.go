@@ -47,6 +47,11 @@ func writeCMAPSS(t *testing.T, dir string, engines int) {
 	}
 }
 
+// smallPlan does little work.
+func smallPlan(candidates ...prognosisChoice) prognosisPlan {
+	return prognosisPlan{candidates: candidates, units: 60, members: 2, rounds: 5}
+}
+
 func rulLine(t *testing.T, s RULSubset, name, learning string) RULLine {
 	t.Helper()
 	i := slices.IndexFunc(s.Lines, func(l RULLine) bool { return l.Name == name && l.Learning == learning })
@@ -59,11 +64,15 @@ func rulLine(t *testing.T, s RULSubset, name, learning string) RULLine {
 func TestEvaluateCMAPSS_SmallFleet(t *testing.T) {
 	dir := t.TempDir()
 	writeCMAPSS(t, dir, 12)
-	result, err := Evaluate(t.Context(), "cmapss", dir)
+	subsets, err := FindCMAPSS(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := result.(*RULReport).Subsets[0]
+	subset, err := evaluateSubset(t.Context(), subsets[0], smallPlan(prognosisChoice{1, 3}, prognosisChoice{2, 3}, prognosisChoice{2, 30}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, result := *subset, &RULReport{Dataset: "cmapss", Protocol: cmapssProtocol(), Subsets: []RULSubset{*subset}}
 	if s.Name != "FD009" || s.TrainEngines != 12 || s.TestEngines != 12 || s.Participants != 2 || s.Conditions != 2 {
 		t.Errorf("got %s, %d and %d engines, %d participants, %d conditions", s.Name, s.TrainEngines, s.TestEngines, s.Participants, s.Conditions)
 	}
@@ -112,7 +121,7 @@ func TestLearnPrognosis_RecordedData(t *testing.T) {
 	if n := len(s.Train); n != 100 || len(s.Test) != 100 || s.Train[0].Len() != 192 || s.Test[0].RUL != 112 {
 		t.Fatalf("%d and %d engines, the first with %d cycles and %v left", n, len(s.Test), s.Train[0].Len(), s.Test[0].RUL)
 	}
-	fit, err := learnPrognosis(t.Context(), divide(s.Train), []prognosisChoice{{2, 3}})
+	fit, err := learnPrognosis(t.Context(), divide(s.Train), wholePlan().with(prognosisChoice{2, 3}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +252,7 @@ func TestEvaluateCMAPSS_DegradedData(t *testing.T) {
 		return s[0]
 	}
 	learn := func(t *testing.T, s CMAPSSSubset) (*prognosisFit, error) {
-		return learnPrognosis(t.Context(), divide(s.Train), []prognosisChoice{{2, 10}})
+		return learnPrognosis(t.Context(), divide(s.Train), smallPlan(prognosisChoice{2, 10}))
 	}
 	t.Run("constant channels", func(t *testing.T) {
 		s := read(t)
@@ -284,7 +293,7 @@ func TestEvaluateCMAPSS_DegradedData(t *testing.T) {
 				}
 			}
 		}
-		if _, err := evaluateSubset(t.Context(), s); err == nil || !strings.Contains(err.Error(), "are columns reordered") {
+		if _, err := evaluateSubset(t.Context(), s, smallPlan(prognosisChoice{2, 10})); err == nil || !strings.Contains(err.Error(), "are columns reordered") {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -26,8 +26,12 @@ const gradientRounds = 30
 
 // EvaluateSKAB runs the benchmark's protocol on files: one machine a file.
 func EvaluateSKAB(ctx context.Context, files []SKABFile) (*Report, error) {
+	return evaluateSKAB(ctx, files, model.KindGaussian, model.KindAutoencoder)
+}
+
+func evaluateSKAB(ctx context.Context, files []SKABFile, kinds ...string) (*Report, error) {
 	report := newSKABReport(files)
-	for _, kind := range []string{model.KindGaussian, model.KindAutoencoder} {
+	for _, kind := range kinds {
 		spec := SKABJob(kind)
 		rows, err := skabRows(ctx, files, spec)
 		if err != nil {

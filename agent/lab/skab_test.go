@@ -35,7 +35,7 @@ func find(t *testing.T, r *Report, name, learning string) Line {
 
 func TestEvaluateSKAB_RecordedData(t *testing.T) {
 	files := skabFiles(t)
-	r, err := EvaluateSKAB(t.Context(), files)
+	r, err := evaluateSKAB(t.Context(), files, model.KindGaussian)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,6 +59,19 @@ func TestEvaluateSKAB_RecordedData(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Log("\n" + table.String())
+}
+
+// The autoencoder takes its time: two files tell whether it works.
+func TestEvaluateSKAB_Autoencoder(t *testing.T) {
+	r, err := evaluateSKAB(t.Context(), skabFiles(t)[:2], model.KindAutoencoder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, how := range []string{Federated, Central, LocalOnly} {
+		if l := find(t, r, model.KindAutoencoder, how); l.Confusion.TP == 0 || l.Confusion.TN == 0 {
+			t.Errorf("%s: says the same of every row: %+v", how, *l.Confusion)
+		}
+	}
 }
 
 // What is said of a row must not depend on later rows.
