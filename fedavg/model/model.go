@@ -4,6 +4,11 @@
 // feature vectors and loaded for scoring. Models see standardised feature
 // vectors z = (x − mean)/std, where mean and std are the machine's own
 // [Baseline] and never leave the gateway.
+//
+// Remaining life is another matter: what counts is how a machine differs from the
+// fleet, so there mean and std are the fleet's, from merged sums: of each
+// operating condition ([Conditions]) and of each feature ([ScaleSums]). A
+// [Regressor] predicts, [Intervals] say how sure it is.
 package model
 
 import (

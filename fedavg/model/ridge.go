@@ -34,7 +34,7 @@ const ridgeLimit = 16
 
 func newRidge(spec RidgeSpec, features int) (*ridgeFamily, error) {
 	f := &ridgeFamily{spec: spec, features: features, width: 1 + features + spec.Units}
-	if size := spec.Members * f.width * (f.width + 3) / 2; f.width > maxParameters || size > maxParameters {
+	if size := int64(spec.Members) * int64(f.width) * int64(f.width+3) / 2; f.width > maxParameters || size > maxParameters {
 		return nil, fmt.Errorf("make model family: ridge of %d features, %d units and %d members has more than %d sums; take fewer units",
 			features, spec.Units, spec.Members, maxParameters)
 	}

@@ -49,7 +49,7 @@ p, ul { max-width: 78ch; color: var(--soft) } ul { padding-left: 1.2rem }
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; margin: .6rem 0 }
 th, td { padding: .25rem .55rem; border-bottom: 1px solid var(--rule); text-align: right; white-space: nowrap }
-th { color: var(--soft); font-weight: 600 } th:nth-child(-n+3), td:nth-child(-n+3), th:last-child, td:last-child { text-align: left }
+th { color: var(--soft); font-weight: 600 } th:nth-child(-n+3), td:nth-child(-n+3), th:last-child, td:last-child { text-align: left } td:last-child { white-space: normal }
 tr.strong { background: var(--strong); font-weight: 600 }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(480px, 100%), 1fr)); gap: 1rem }
 .chart { width: 100%; height: auto } .chart text { fill: var(--ink); font: 12px system-ui, sans-serif }
