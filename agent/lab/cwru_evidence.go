@@ -85,7 +85,10 @@ func cwruMeasure(ctx context.Context, recordings []CWRURecording, layouts []layo
 			return nil
 		})
 	}
-	return all, g.Wait()
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return all, nil
 }
 
 func (r *CWRURecording) measure(ctx context.Context, b bearing.Geometry, layouts []layout) (cwruWindows, error) {

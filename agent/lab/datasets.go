@@ -35,6 +35,9 @@ func Datasets() []Dataset {
 		{"cwru", func(ctx context.Context, dir string) (Result, error) {
 			return evaluate(ctx, dir, FindCWRU, EvaluateCWRU)
 		}},
+		{"gearbox", func(ctx context.Context, dir string) (Result, error) {
+			return evaluate(ctx, dir, FindGearbox, EvaluateGearbox)
+		}},
 	}
 }
 

@@ -85,22 +85,8 @@ const stepRate = 0.5
 func fitClassifier(ctx context.Context, spec classifierSpec, participants [][]faultRow) (*classifier, error) {
 	c := &classifier{}
 	features := len(participants[0][0].vector)
-	sums := model.NewScaleSums(features)
-	var parts [][]fedavg.Vector
-	for _, rows := range participants {
-		part := sums.Layout().New()
-		for _, r := range rows {
-			if err := sums.Add(part, r.vector); err != nil {
-				return nil, fmt.Errorf("%s: %w", r.machine, err)
-			}
-		}
-		parts = append(parts, part)
-	}
-	merged, err := addUp(sums.Layout(), parts)
-	if err != nil {
-		return nil, err
-	}
-	if c.scale, err = sums.Fit(merged); err != nil {
+	var err error
+	if c.scale, err = mergedScale(participants); err != nil {
 		return nil, err
 	}
 	settings := spec.model
@@ -127,6 +113,26 @@ func fitClassifier(ctx context.Context, spec classifierSpec, participants [][]fa
 	}
 	c.model, c.z = m.(model.Classifier), make([]float64, features)
 	return c, nil
+}
+
+// mergedScale is the scale of features over all participants, of which each sends sums.
+func mergedScale(participants [][]faultRow) (*model.Baseline, error) {
+	sums := model.NewScaleSums(len(participants[0][0].vector))
+	var parts [][]fedavg.Vector
+	for _, rows := range participants {
+		part := sums.Layout().New()
+		for _, r := range rows {
+			if err := sums.Add(part, r.vector); err != nil {
+				return nil, fmt.Errorf("%s: %w", r.machine, err)
+			}
+		}
+		parts = append(parts, part)
+	}
+	merged, err := addUp(sums.Layout(), parts)
+	if err != nil {
+		return nil, err
+	}
+	return sums.Fit(merged)
 }
 
 // sets are the scaled rows, one set a machine.
