@@ -11,6 +11,7 @@ import (
 	"github.com/millwright-iot/millwright/agent/internal/alarm"
 	"github.com/millwright-iot/millwright/agent/internal/pipeline"
 	"github.com/millwright-iot/millwright/agent/internal/samples"
+	"github.com/millwright-iot/millwright/agent/internal/uplink"
 	"github.com/millwright-iot/millwright/fedavg"
 	"github.com/millwright-iot/millwright/fedavg/failpoint"
 	"github.com/millwright-iot/millwright/fedavg/job"
@@ -170,18 +171,18 @@ func (a *Agent) install(name string, version uint64, blob []byte) error {
 }
 
 // train learns a job from the healthy feature vectors of this gateway's machines.
-func (a *Agent) train(ctx context.Context, name string, global []fedavg.Vector, seed uint64) (fedavg.Update, error) {
+func (a *Agent) train(ctx context.Context, name string, from uplink.Start) (uplink.Learned, error) {
 	a.jobsMu.Lock()
 	s := a.jobs[name]
 	a.jobsMu.Unlock()
 	if s == nil || s.family == nil {
-		return fedavg.Update{}, fmt.Errorf("this agent serves no job %q", name)
+		return uplink.Learned{}, fmt.Errorf("this agent serves no job %q", name)
 	}
 	select {
 	case a.training <- struct{}{}: // one at a time: prediction needs the rest of the box
 		defer func() { <-a.training }()
 	case <-ctx.Done():
-		return fedavg.Update{}, ctx.Err()
+		return uplink.Learned{}, ctx.Err()
 	}
 	var sets []model.Set
 	for _, m := range a.machines {
@@ -194,18 +195,23 @@ func (a *Agent) train(ctx context.Context, name string, global []fedavg.Vector, 
 		}
 	}
 	if len(sets) == 0 {
-		return fedavg.Update{}, errors.New(a.readiness(s).Reason)
+		return uplink.Learned{}, errors.New(a.readiness(s).Reason)
 	}
-	t, err := trainAside(ctx, s.family, global, sets, seed)
+	options := s.spec.TrainOptions(from.Seed)
+	options.ServerControl, options.OwnControl = from.ServerControl, from.OwnControl
+	t, err := trainAside(ctx, s.family, from.Global, sets, options)
 	if err != nil {
-		return fedavg.Update{}, err
+		return uplink.Learned{}, err
 	}
-	return fedavg.Update{Job: name, Weight: t.Weight, Vectors: t.Vectors, Metrics: t.Metrics}, nil
+	return uplink.Learned{
+		Update:     fedavg.Update{Job: name, Weight: t.Weight, Steps: t.Steps, Vectors: t.Vectors, Metrics: t.Metrics},
+		OwnControl: t.OwnControl,
+	}, nil
 }
 
 // trainAside trains on a thread of low priority. A panic in it ends the round, not
 // the agent.
-func trainAside(ctx context.Context, f model.Family, global []fedavg.Vector, sets []model.Set, seed uint64) (t model.Trained, err error) {
+func trainAside(ctx context.Context, f model.Family, global []fedavg.Vector, sets []model.Set, options model.TrainOptions) (t model.Trained, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -217,7 +223,7 @@ func trainAside(ctx context.Context, f model.Family, global []fedavg.Vector, set
 		// Never unlocked: the thread, with its priority, ends with the goroutine.
 		runtime.LockOSThread()
 		lowerPriority()
-		t, err = f.Train(ctx, global, sets, model.TrainOptions{Seed: seed})
+		t, err = f.Train(ctx, global, sets, options)
 	}()
 	<-done
 	return t, err

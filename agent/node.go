@@ -8,7 +8,6 @@ import (
 	"github.com/millwright-iot/millwright/agent/internal/infer"
 	"github.com/millwright-iot/millwright/agent/internal/journal"
 	"github.com/millwright-iot/millwright/agent/internal/uplink"
-	"github.com/millwright-iot/millwright/fedavg"
 	"github.com/millwright-iot/millwright/fedavg/job"
 )
 
@@ -66,8 +65,8 @@ func (n node) Changed() <-chan struct{} { return n.a.changed.wait() }
 func (n node) SetJobs(specs []job.Spec) error { return n.a.setJobs(specs) }
 
 // Train implements uplink.Node.
-func (n node) Train(ctx context.Context, name string, global []fedavg.Vector, seed uint64) (fedavg.Update, error) {
-	return n.a.train(ctx, name, global, seed)
+func (n node) Train(ctx context.Context, name string, from uplink.Start) (uplink.Learned, error) {
+	return n.a.train(ctx, name, from)
 }
 
 // Install implements uplink.Node.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millwright-iot/millwright/agent/internal/uplink"
 	"github.com/millwright-iot/millwright/fedavg"
 	"github.com/millwright-iot/millwright/fedavg/job"
 	"github.com/millwright-iot/millwright/fedavg/model"
@@ -74,7 +75,7 @@ func TestNode_JobFromArrivalToRelease(t *testing.T) {
 	}
 
 	f := family(t, spec)
-	_, err := n.Train(context.Background(), "pumps", f.Init(1), 1)
+	_, err := n.Train(context.Background(), "pumps", uplink.Start{Global: f.Init(1), Seed: 1})
 	if err == nil || !strings.Contains(err.Error(), "2 of 2 machines are still in baseline: 0 of 20 windows") {
 		t.Errorf("training without data: %v", err)
 	}
@@ -92,10 +93,11 @@ func TestNode_JobFromArrivalToRelease(t *testing.T) {
 	}
 	s.rows("pump-2", 20, 0)
 
-	update, err := n.Train(context.Background(), "pumps", f.Init(1), 1)
+	learned, err := n.Train(context.Background(), "pumps", uplink.Start{Global: f.Init(1), Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
+	update := learned.Update
 	update.Agent, update.Round, update.Attempt = "gw1", 1, 1
 	if err := update.Verify(f.ParamLayout()); err != nil {
 		t.Errorf("update: %v", err)
@@ -173,7 +175,7 @@ func TestNode_RefusesWhatDoesNotFit(t *testing.T) {
 	if v := n.Installed("pumps"); v != 0 {
 		t.Errorf("version %d is installed", v)
 	}
-	if _, err := n.Train(context.Background(), "unknown", nil, 1); err == nil {
+	if _, err := n.Train(context.Background(), "unknown", uplink.Start{Seed: 1}); err == nil {
 		t.Error("an unknown job was trained")
 	}
 }
@@ -195,7 +197,7 @@ func TestNode_TrainingEndsWithItsContext(t *testing.T) {
 	done := make(chan error, 2)
 	for range 2 { // the second waits for the first, and neither outlives ctx
 		go func() {
-			_, err := n.Train(ctx, "pumps", family(t, spec).Init(1), 1)
+			_, err := n.Train(ctx, "pumps", uplink.Start{Global: family(t, spec).Init(1), Seed: 1})
 			done <- err
 		}()
 	}

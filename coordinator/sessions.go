@@ -170,7 +170,7 @@ func (c *Coordinator) OpenModel(ctx context.Context, name, sha256 string, offset
 		if j.cur != nil && j.cur.base.SHA256 == sha256 && j.cur.parts[name] != nil {
 			counter = j.cur
 		}
-		known = known || j.head.Model.SHA256 == sha256 || j.book.Holds(sha256)
+		known = known || j.head.Model.SHA256 == sha256 || j.sharedState().SHA256 == sha256 || j.book.Holds(sha256)
 	}
 	c.mu.Unlock()
 	if !known {

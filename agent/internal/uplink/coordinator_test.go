@@ -109,6 +109,7 @@ type coordinator struct {
 	receipts []*fedpb.UploadReceipt // sent out
 	offsets  []uint64               // asked for by downloads
 	clock    time.Duration          // ahead of ours
+	late     bool                   // every update is
 
 	sessions chan *talk // each new session, after its Hello
 	// upload, when set, is called with each chunk before it is used.
@@ -305,7 +306,7 @@ func (c *coordinator) Upload(s fedpb.Federation_UploadServer) error {
 		c.t.Errorf("two different updates arrived for %+v", k)
 	}
 	c.updates[k] = blob.Bytes()
-	r := &fedpb.UploadReceipt{Duplicate: dup}
+	r := &fedpb.UploadReceipt{Duplicate: dup, Late: c.late}
 	c.mu.Unlock()
 	if onReceipt != nil {
 		if err := onReceipt(k); err != nil {

@@ -14,7 +14,7 @@ var jobName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`)
 // setJobs hands the coordinator's list of jobs to the node. A job that cannot be
 // read is left out of it and named in the log.
 func (u *Uplink) setJobs(list *fedpb.Jobs) {
-	digests := map[string]string{}
+	digests, byName := map[string]string{}, map[string]job.Spec{}
 	specs := make([]job.Spec, 0, len(list.GetJobs()))
 	for _, j := range list.GetJobs() {
 		var spec job.Spec
@@ -34,10 +34,16 @@ func (u *Uplink) setJobs(list *fedpb.Jobs) {
 		}
 		digests[spec.Name] = digest
 		specs = append(specs, spec.WithDefaults()) // which the JSON leaves out
+		byName[spec.Name] = specs[len(specs)-1]
 	}
 	u.jobsMu.Lock()
-	u.jobs = digests
+	u.jobs, u.specs = digests, byName
 	u.jobsMu.Unlock()
+	if box := u.box.Load(); box != nil {
+		if err := u.memory.sweep(box, digests, u.trainer.busy); err != nil {
+			u.log.Error("what the agent remembers of former jobs cannot be deleted", "error", err, "mend", localFailure.mend)
+		}
+	}
 	if err := u.node.SetJobs(specs); err != nil {
 		u.log.Error("jobs from the coordinator cannot be kept", "error", err, "mend", localFailure.mend)
 	}
@@ -48,4 +54,12 @@ func (u *Uplink) digestOf(job string) string {
 	u.jobsMu.Lock()
 	defer u.jobsMu.Unlock()
 	return u.jobs[job]
+}
+
+// specOf returns a job's spec with its defaults; ok is false if there is none.
+func (u *Uplink) specOf(name string) (spec job.Spec, ok bool) {
+	u.jobsMu.Lock()
+	defer u.jobsMu.Unlock()
+	spec, ok = u.specs[name]
+	return spec, ok
 }

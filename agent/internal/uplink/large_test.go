@@ -188,6 +188,7 @@ func TestLarge_Process(t *testing.T) {
 	box, e := largeOutbox(t, filepath.Join(dir, "outbox"), size)
 	u := &Uplink{
 		models: newModelCache(filepath.Join(dir, "models"), uint64(size), quiet()), line: newLine(), diary: newDiary(quiet()), log: quiet(),
+		memory: &memory{dir: filepath.Join(dir, "memory")},
 	}
 	u.shown.s.UpdatesDropped = map[string]uint64{}
 	c := &connection{client: fedpb.NewFederationClient(conn), done: make(chan struct{})}
@@ -197,7 +198,7 @@ func TestLarge_Process(t *testing.T) {
 	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
 		t.Skipf("the peak of memory cannot be reset: %v", err)
 	}
-	before, heap := memory(t, "VmRSS"), watchHeap()
+	before, heap := resident(t, "VmRSS"), watchHeap()
 	model, err := u.fetch(t.Context(), &fedpb.Blob{Sha256: e.SHA256, Size: e.Size})
 	if err != nil {
 		t.Fatal(err)
@@ -210,7 +211,7 @@ func TestLarge_Process(t *testing.T) {
 			t.Fatal("the update is not taken")
 		}
 	}
-	t.Logf("process grew by %d bytes from %d", memory(t, "VmHWM")-before, before)
+	t.Logf("process grew by %d bytes from %d", resident(t, "VmHWM")-before, before)
 	t.Logf("heap grew by %d", heap())
 }
 
@@ -270,8 +271,8 @@ func watchHeap() func() int64 {
 	}
 }
 
-// memory reads a size from /proc/self/status, in bytes.
-func memory(t *testing.T, field string) int64 {
+// resident reads a size from /proc/self/status, in bytes.
+func resident(t *testing.T, field string) int64 {
 	t.Helper()
 	data, err := os.ReadFile("/proc/self/status")
 	if err != nil {

@@ -24,9 +24,9 @@ type Node interface {
 	// the reason in Status, not as an error.
 	SetJobs(specs []job.Spec) error
 	// Train learns from local samples, starting at the global parameters, and
-	// returns weight, vectors and metrics; the uplink fills in the rest. An
+	// returns weight, steps, vectors and metrics; the uplink fills in the rest. An
 	// error is a reason to decline the round. It must return soon after ctx ends.
-	Train(ctx context.Context, job string, global []fedavg.Vector, seed uint64) (fedavg.Update, error)
+	Train(ctx context.Context, job string, from Start) (Learned, error)
 	// Install swaps in a released model, atomically, and keeps the previous one.
 	// params is what the release's blob decodes to; blob is stored as it is.
 	// It returns an error when the model does not fit the job.
@@ -37,6 +37,21 @@ type Node interface {
 	Alarms() []AlarmEvent
 	// AckAlarm forgets an alarm event that the coordinator has stored.
 	AckAlarm(id string, revision uint32)
+}
+
+// Start is what a training begins with.
+type Start struct {
+	Global []fedavg.Vector
+	Seed   uint64
+	// ServerControl and OwnControl are control variates, see model.TrainOptions; nil
+	// unless the job's strategy has them.
+	ServerControl, OwnControl []fedavg.Vector
+}
+
+// Learned is what came of it.
+type Learned struct {
+	Update     fedavg.Update
+	OwnControl []fedavg.Vector // the next one; nil unless there was a ServerControl
 }
 
 // Machine names a machine and its class.

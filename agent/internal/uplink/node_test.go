@@ -38,6 +38,7 @@ type node struct {
 	models    [][]byte
 	trained   []string // jobs, one entry a call
 	train     func(ctx context.Context, job string, global []fedavg.Vector, seed uint64) (fedavg.Update, error)
+	started   func(Start) // when set, is told what training begins with
 }
 
 func newNode() *node {
@@ -76,12 +77,16 @@ func (n *node) SetJobs(specs []job.Spec) error {
 	return nil
 }
 
-func (n *node) Train(ctx context.Context, job string, global []fedavg.Vector, seed uint64) (fedavg.Update, error) {
+func (n *node) Train(ctx context.Context, job string, from Start) (Learned, error) {
 	n.mu.Lock()
 	n.trained = append(n.trained, job)
-	train := n.train
+	train, started := n.train, n.started
 	n.mu.Unlock()
-	return train(ctx, job, global, seed)
+	if started != nil {
+		started(from)
+	}
+	u, err := train(ctx, job, from.Global, from.Seed)
+	return Learned{Update: u, OwnControl: n.control(from)}, err
 }
 
 func (n *node) Install(job string, version uint64, blob []byte) error {
@@ -298,4 +303,21 @@ func closedPort(t *testing.T) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// control adds one to every number of the agent's own control variate.
+func (n *node) control(from Start) []fedavg.Vector {
+	if from.ServerControl == nil {
+		return nil
+	}
+	next := fedavg.LayoutOf(from.ServerControl).New()
+	for i := range next {
+		for k := range next[i].F32 {
+			next[i].F32[k] = 1
+			if from.OwnControl != nil {
+				next[i].F32[k] += from.OwnControl[i].F32[k]
+			}
+		}
+	}
+	return next
 }

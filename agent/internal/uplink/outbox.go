@@ -218,6 +218,21 @@ func (o *outbox) open(e entry) (io.ReadSeekCloser, error) {
 	return f, nil
 }
 
+// holds says whether an update for t waits to be delivered.
+func (o *outbox) holds(t task) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.find(t) >= 0
+}
+
+// delivered says whether the update last received of its job is the one for t.
+func (o *outbox) delivered(t task) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	e, ok := o.sent[t.Job]
+	return ok && e.task == t
+}
+
 func (o *outbox) find(t task) int {
 	return slices.IndexFunc(o.pending, func(e entry) bool { return e.task == t })
 }

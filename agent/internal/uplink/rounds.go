@@ -9,15 +9,18 @@ import (
 	"time"
 
 	"github.com/millwright-iot/millwright/fedavg"
+	"github.com/millwright-iot/millwright/fedavg/compress"
 	"github.com/millwright-iot/millwright/fedavg/failpoint"
 	"github.com/millwright-iot/millwright/fedavg/fedpb"
+	"github.com/millwright-iot/millwright/fedavg/job"
 )
 
 // training is a round this gateway takes part in.
 type training struct {
 	task
 	model    *fedpb.Blob
-	deadline time.Time // by our clock
+	state    *fedpb.Blob // of the strategy, nil if it is of no use here
+	deadline time.Time   // by our clock
 	seed     uint64
 	keep     bool                    // give way to an earlier round of the job that is here already
 	cancel   context.CancelCauseFunc // set while it runs
@@ -58,6 +61,13 @@ func (t *trainer) job() string {
 		return ""
 	}
 	return t.running.Job
+}
+
+// busy says whether t is being trained for.
+func (t *trainer) busy(k task) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.running != nil && t.running.task == k
 }
 
 // add lets n wait for its turn. A round that is here already stays as it is;
@@ -145,7 +155,7 @@ func (u *Uplink) announced(r *fedpb.RoundStart, offset time.Duration) *fedpb.Rou
 	if !time.Now().Before(deadline) {
 		return answerOf(k, "the deadline has passed")
 	}
-	u.trainer.add(&training{task: k, model: r.GetModel(), deadline: deadline, seed: r.GetSeed(), keep: r.GetKeepEarlier()})
+	u.trainer.add(&training{task: k, model: r.GetModel(), state: r.GetState(), deadline: deadline, seed: r.GetSeed(), keep: r.GetKeepEarlier()})
 	return answerOf(k, "")
 }
 
@@ -207,16 +217,30 @@ func (u *Uplink) learn(ctx context.Context, n *training) error {
 	}
 	layout := fedavg.LayoutOf(global.Vectors)
 	began := time.Now()
-	update, err := u.node.Train(ctx, n.Job, global.Vectors, n.seed)
+	spec, ok := u.specOf(n.Job)
+	if !ok {
+		return errors.New("this gateway has no such job any more")
+	}
+	strategy, err := spec.NewStrategy()
+	if err != nil {
+		return err
+	}
+	from := Start{Global: global.Vectors, Seed: n.seed}
+	if err := u.controls(ctx, n, spec, strategy.StateLayout(layout), &from); err != nil {
+		return err
+	}
+	learned, err := u.node.Train(ctx, n.Job, from)
 	if err != nil {
 		return fmt.Errorf("train: %w", err)
 	}
+	update := learned.Update
 	update.Job, update.Round, update.Attempt = n.Job, n.Round, n.Attempt
 	update.Agent, update.Base = u.cfg.Gateway, n.model.GetSha256()
-	if err := update.Verify(layout); err != nil {
+	sends := strategy.UpdateLayout(layout)
+	if err := update.Verify(sends); err != nil {
 		return err
 	}
-	data, err := fedavg.EncodeUpdate(&update)
+	data, left, err := u.encode(&update, n, spec, sends)
 	if err != nil {
 		return err
 	}
@@ -224,6 +248,9 @@ func (u *Uplink) learn(ctx context.Context, n *training) error {
 		return err // the round is over: nobody would take it
 	}
 	failpoint.Here(failpoint.Trained)
+	if err := errors.Join(u.memory.stage(n.task, ownControl, learned.OwnControl), u.memory.stage(n.task, residual, left)); err != nil {
+		return err
+	}
 	if err := u.box.Load().put(n.task, update.Base, data); err != nil {
 		return err
 	}
@@ -231,4 +258,43 @@ func (u *Uplink) learn(ctx context.Context, n *training) error {
 	u.log.Info("trained for a round", "job", n.Job, "round", n.Round, "attempt", n.Attempt, "weight", update.Weight,
 		"size_bytes", len(data), "training_ms", time.Since(began).Milliseconds())
 	return nil
+}
+
+// controls adds the control variates to what training begins with, if the job's
+// strategy has them; those of a first round are zero.
+func (u *Uplink) controls(ctx context.Context, n *training, spec job.Spec, layout fedavg.Layout, from *Start) error {
+	if !spec.Strategy.SharesState() {
+		return nil
+	}
+	from.ServerControl = layout.New()
+	if n.state != nil {
+		blob, err := u.fetch(ctx, n.state)
+		if err != nil {
+			return fmt.Errorf("state of the strategy: %w", err)
+		}
+		data, err := blob.bytes()
+		if err != nil {
+			return err
+		}
+		if from.ServerControl, err = fedavg.DecodeState(data, layout); err != nil {
+			return err
+		}
+	}
+	from.OwnControl = u.memory.load(n.Job, ownControl, u.digestOf(n.Job), layout)
+	return nil
+}
+
+// encode makes the bytes of an update, by the first method of the job that this
+// agent knows, and returns what compression left out.
+func (u *Uplink) encode(update *fedavg.Update, n *training, spec job.Spec, layout fedavg.Layout) (data []byte, left []fedavg.Vector, err error) {
+	family, err := spec.Family()
+	if err != nil {
+		return nil, nil, err
+	}
+	method := compress.Choose(spec.Compression, family.Learning())
+	options := compress.Options{Seed: n.seed}
+	if method == compress.TopK {
+		options.Residual = u.memory.load(n.Job, residual, u.digestOf(n.Job), layout)
+	}
+	return compress.Encode(update, method, options)
 }

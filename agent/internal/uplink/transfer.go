@@ -128,6 +128,7 @@ func (u *Uplink) offer(ctx context.Context, c *connection, box *outbox, e entry)
 			log.Error("outbox cannot be changed", "error", ferr, "mend", localFailure.mend)
 			return false
 		}
+		u.memory.drop(e.task)
 		u.dropped(reason)
 		log.Warn("update dropped", "why", reason, "error", err)
 		return true
@@ -150,6 +151,9 @@ func (u *Uplink) offer(ctx context.Context, c *connection, box *outbox, e entry)
 	failpoint.Here(failpoint.OutboxAcked)
 	if err := box.received(e); err != nil {
 		log.Error("outbox cannot be changed", "error", err, "mend", localFailure.mend)
+	}
+	if err := u.memory.settle(e.task, u.digestOf(e.Job)); err != nil {
+		log.Error("what the agent remembers of the job cannot be changed", "error", err, "mend", localFailure.mend)
 	}
 	u.shown.change(func(s *State) { s.UpdatesDelivered++ })
 	log.Info("update delivered", "size_bytes", e.Size, "duplicate", receipt.GetDuplicate())

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/millwright-iot/millwright/fedavg/fedpb"
+	"github.com/millwright-iot/millwright/fedavg/job"
 )
 
 // Uplink is an agent's line to the coordinator. It is made to fail: whatever
@@ -25,6 +26,7 @@ type Uplink struct {
 	shown  shownState
 	line   *line
 	models *modelCache
+	memory *memory
 	box    atomic.Pointer[outbox] // set when Run has read it
 
 	trainer  *trainer
@@ -32,6 +34,7 @@ type Uplink struct {
 
 	jobsMu sync.Mutex
 	jobs   map[string]string // digest of each job's spec, by name
+	specs  map[string]job.Spec
 }
 
 // New makes an Uplink of a node; Run starts it. Every problem of cfg is named in
@@ -49,6 +52,7 @@ func New(cfg Config, node Node, log *slog.Logger) (*Uplink, error) {
 		cfg: cfg, host: host, dir: dir, node: node, log: log, diary: newDiary(log),
 		line:     newLine(),
 		models:   newModelCache(filepath.Join(dir, "models"), cfg.MaxModelBytes, log),
+		memory:   &memory{dir: filepath.Join(dir, "memory")},
 		trainer:  newTrainer(),
 		releases: newReleases(),
 		jobs:     map[string]string{},
