@@ -160,3 +160,14 @@ func freePort(t *testing.T) string {
 	}
 	return port
 }
+
+// Prometheus takes our configuration and rules.
+func TestSystem_Prometheus(t *testing.T) {
+	promtool := program(t, "promtool")
+	dir := filepath.Join(repository(t), "firmware-configs/prometheus")
+	for _, args := range [][]string{{"check", "config", dir + "/millwright.yml"}, {"check", "rules", dir + "/millwright-rules.yml"}} {
+		if out, err := exec.Command(promtool, args...).CombinedOutput(); err != nil {
+			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+}
