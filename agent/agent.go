@@ -111,7 +111,7 @@ func (a *Agent) connectors() error {
 		return err
 	}
 	if a.cfg.MQTT.Broker != "" {
-		broker, err := a.cfg.MQTT.link()
+		broker, err := a.cfg.MQTT.Link()
 		if err != nil {
 			return err
 		}

@@ -207,21 +207,8 @@ func (c *Config) fill() {
 // LoadConfig reads the file at path over DefaultConfig. A file with mistakes is
 // a *strictyaml.Problems that lists all of them with their line.
 func LoadConfig(path string) (Config, error) {
-	cfg := DefaultConfig()
-	doc, err := strictyaml.Load(path, &cfg)
-	if doc == nil {
-		return Config{}, err
-	}
-	cfg.check(doc.Problem)
-	if err := doc.Err(); err != nil {
-		return Config{}, err
-	}
-	cfg.fill()
-	cfg.checkTogether(doc.Problem)
-	if err := doc.Err(); err != nil {
-		return Config{}, err
-	}
-	return cfg, nil
+	cfg, _, err := loadDocument(path)
+	return cfg, err
 }
 
 // Validate checks a configuration made in code, fills its defaults in and

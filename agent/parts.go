@@ -4,13 +4,20 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"github.com/millwright-iot/millwright/agent/internal/alarm"
 	"github.com/millwright-iot/millwright/agent/internal/link"
 	"github.com/millwright-iot/millwright/agent/internal/pipeline"
+	"github.com/millwright-iot/millwright/agent/internal/samples"
+	"github.com/millwright-iot/millwright/sensors"
 	"github.com/millwright-iot/millwright/sensors/mqttsource"
 )
 
@@ -41,8 +48,8 @@ func (n *notifier) notify() {
 	}
 }
 
-// link makes connection options of the configuration; files it names must be readable.
-func (c *MQTTConfig) link() (link.Options, error) {
+// Link makes connection options of the configuration; files it names must be readable.
+func (c *MQTTConfig) Link() (link.Options, error) {
 	o := link.Options{Username: c.Username}
 	var err error
 	if o.Broker, err = mqttsource.ParseBroker(c.Broker); err != nil {
@@ -81,6 +88,27 @@ func (c *MQTTConfig) link() (link.Options, error) {
 	}
 	return o, nil
 }
+
+// Try makes a machine of the configuration for trying out: it keeps nothing. With
+// channels it has only those. c is filled in.
+func (m *MachineConfig) Try(channels []string, listener pipeline.Listener, log *slog.Logger) (*pipeline.Machine, error) {
+	c := m.pipeline(0)
+	if channels != nil {
+		maps.DeleteFunc(c.Channels, func(name string, _ sensors.Quantity) bool { return !slices.Contains(channels, name) })
+	}
+	return pipeline.New(c, forgetful{}, listener, "", alarm.State{}, log)
+}
+
+// forgetful is a memory that keeps nothing.
+type forgetful struct{}
+
+func (forgetful) Add(samples.Key, samples.Kind, time.Time, []float64)   {}
+func (forgetful) Rows(samples.Key, samples.Kind) ([]samples.Row, error) { return nil, nil }
+func (forgetful) Count(samples.Key, samples.Kind) int                   { return 0 }
+func (forgetful) Forget(samples.Key, samples.Kind) error                { return nil }
+
+// Messages lists the channels of the machine that come from the broker.
+func (m *MachineConfig) Messages() []mqttsource.Channel { return m.messages() }
 
 func (m *MachineConfig) pipeline(maxRecent int) pipeline.Config {
 	return pipeline.Config{

@@ -42,7 +42,7 @@ func (c *Config) sources(clientID string, persistent bool, log *slog.Logger, onD
 			OnDevice: onDevice,
 		}
 		if clientID != "" {
-			broker, err := c.MQTT.link()
+			broker, err := c.MQTT.Link()
 			if err != nil {
 				return nil, err
 			}

@@ -29,7 +29,11 @@ const (
 
 type cli struct {
 	Run     runCmd     `cmd:"" help:"Watch the machines until stopped (SIGTERM, Ctrl-C)."`
-	Check   checkCmd   `cmd:"" help:"Check a configuration and say what it would do."`
+	Check   checkCmd   `cmd:"" help:"Check a configuration, try everything it names, and say what it would do."`
+	Sniff   sniffCmd   `cmd:"" help:"Listen to a broker and print a configuration for what is heard."`
+	Test    testCmd    `cmd:"" help:"Show what the agent would make of payloads or recordings."`
+	Record  recordCmd  `cmd:"" help:"Record the configured channels to a file."`
+	Sensors sensorsCmd `cmd:"" help:"List the buses of this box and the chips on them."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
@@ -72,7 +76,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	default:
 		code = exitFailure
 	}
-	for _, line := range strings.Split(err.Error(), "\n") {
+	for line := range strings.SplitSeq(err.Error(), "\n") {
 		fmt.Fprintln(stderr, "millwright-agent:", line)
 	}
 	return code
@@ -110,18 +114,6 @@ func (c *runCmd) Run() error {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	return a.Run(ctx)
-}
-
-type checkCmd struct{ configFlag }
-
-// Run is called by kong.
-func (c *checkCmd) Run(out io.Writer) error {
-	cfg, err := agent.LoadConfig(c.Config)
-	if err != nil {
-		return &usageError{err}
-	}
-	fmt.Fprintf(out, "%s is good.\n%s", c.Config, cfg.Summary())
-	return nil
 }
 
 type versionCmd struct{}

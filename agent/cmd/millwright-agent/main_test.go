@@ -36,7 +36,7 @@ func TestRun_ExitCodesAndMessages(t *testing.T) {
 	}{
 		{"version", []string{"version"}, 0, "millwright-agent devel", ""},
 		{"help", []string{"--help"}, 0, "check", ""},
-		{"good", []string{"check", "--config", good}, 0, "machine pump-1 of class pump:\n  temperature in degC from p1/t (scalar)\nworks alone", ""},
+		{"good", []string{"check", "--offline", "--config", good}, 0, "machine pump-1 of class pump:\n  temperature in degC from p1/t (scalar)\nworks alone", ""},
 		{"bad", []string{"check", "-c", bad}, 2, "", bad + `:6: machines[0].channels[0].unt: unknown key; did you mean "unit"?`},
 		{"bad run", []string{"run", "-c", bad}, 2, "", "channel has no unit"},
 		{"absent", []string{"check", "-c", "/absent/agent.yaml"}, 2, "", "/absent/agent.yaml: no such file"},

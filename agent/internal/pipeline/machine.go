@@ -49,12 +49,20 @@ type Listener interface {
 	Alarm(machine string, spec job.Spec, out *infer.Output, st alarm.State)
 }
 
+// Tracer is what a Listener may be too: it sees every window with its feature vector.
+// All it is given is valid during the call only.
+type Tracer interface {
+	// Window is called with the features' names and values, or why there are none.
+	Window(machine string, w *window.Window, names []string, vector []float64, err error)
+}
+
 // Machine is one monitored machine. All methods are safe for concurrent use; Run is
 // the only one that does the work.
 type Machine struct {
 	cfg      Config
 	memory   Memory
 	listener Listener
+	tracer   Tracer // nil: nobody looks
 	log      *slog.Logger
 	queue    *queue
 	beat     atomic.Int64 // blocks processed; grows while the machine makes progress
@@ -81,6 +89,7 @@ func New(cfg Config, memory Memory, listener Listener, digest string, state alar
 		queue: newQueue(), unserved: map[string]string{}, refused: map[string]int64{},
 		before: Counts{Dropped: map[string]int64{}},
 	}
+	m.tracer, _ = listener.(Tracer)
 	local := m.localJob()
 	if local.Digest() != digest {
 		state = alarm.State{}
@@ -134,6 +143,13 @@ func (m *Machine) Run(ctx context.Context) error {
 	}
 }
 
+// Process takes a block at once, past the queue, for whoever tries a machine out: Run
+// must not run.
+func (m *Machine) Process(b sensors.Block) {
+	m.queue.put(b)
+	m.batch(m.queue.take(nil))
+}
+
 func (m *Machine) batch(blocks []sensors.Block) {
 	for i := range blocks {
 		m.process(blocks[i])
@@ -175,6 +191,9 @@ func (m *Machine) process(b sensors.Block) {
 // window takes a complete window of front f. Called with mu held.
 func (m *Machine) window(f *front, w *window.Window) {
 	vector, err := f.extractor.Extract(f.vector, w)
+	if m.tracer != nil && f == m.serving.front {
+		m.tracer.Window(m.cfg.Name, w, f.extractor.Names(), vector, err)
+	}
 	if err != nil {
 		m.refuse("feature", err)
 		return
