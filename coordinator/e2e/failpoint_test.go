@@ -17,6 +17,7 @@ import (
 	"github.com/millwright-iot/millwright/fedavg"
 	"github.com/millwright-iot/millwright/fedavg/failpoint"
 	"github.com/millwright-iot/millwright/fedavg/job"
+	"github.com/millwright-iot/millwright/fedavg/model"
 )
 
 // The points at which a coordinator and an agent can die while rounds go on.
@@ -31,7 +32,7 @@ var (
 		failpoint.FileWritten, failpoint.FileRenamed, failpoint.FileSynced, failpoint.ModelFetched, failpoint.Trained,
 		failpoint.OutboxPut, failpoint.UploadSent, failpoint.OutboxAcked, failpoint.OutboxMarked, failpoint.OutboxKept, failpoint.ReleaseSaved,
 	}
-	// Reached before any round, see below; and store.piece, by large models only.
+	// Reached before any round, see below.
 	otherPoints = []failpoint.Point{failpoint.JobInitial, failpoint.SamplesCommit, failpoint.SamplesCommitted, failpoint.StorePiece}
 )
 
@@ -224,10 +225,14 @@ func (w *world) verify() {
 // A coordinator killed at any write of its very first starts comes up with what
 // it needs, and one authority.
 func TestFailpoints_FirstStart(t *testing.T) {
-	points := []failpoint.Point{failpoint.JobInitial, failpoint.StoreCommits, failpoint.StoreCommitted}
+	points := []failpoint.Point{failpoint.JobInitial, failpoint.StoreCommits, failpoint.StoreCommitted, failpoint.StorePiece}
 	for _, p := range points {
 		t.Run(string(p), func(t *testing.T) {
-			h := newHeadquarters(t, t.TempDir(), jobs(eachRoundNeedsAll))
+			list := jobs(eachRoundNeedsAll)
+			if p == failpoint.StorePiece { // a model of more than one piece: of 4·4096 + 4096·100 weights, there and back
+				list[1].Model.Autoencoder = &model.AutoencoderSpec{Hidden: []int{4096, 100}}
+			}
+			h := newHeadquarters(t, t.TempDir(), list)
 			deaths := 0
 			for n := 1; ; n++ {
 				h.failpoint = fmt.Sprintf("%s:%d", p, n)
