@@ -39,9 +39,10 @@ var SKABColumns = []SKABColumn{
 }
 
 const (
-	// SKABTimeColumn holds each row's time, SKABLabel what was true.
+	// SKABTimeColumn holds each row's time.
 	SKABTimeColumn = "datetime"
-	SKABLabel      = "anomaly"
+	// SKABLabel holds what was true.
+	SKABLabel = "anomaly"
 	// SKABHead is how many rows at the start of a file are healthy by protocol;
 	// only the rest is scored.
 	SKABHead = 400
