@@ -43,15 +43,15 @@ func (n *node) Changed() <-chan struct{} { return n.never }
 
 func (n *node) SetJobs([]job.Spec) error { return nil }
 
-func (n *node) Train(_ context.Context, _ string, _ []fedavg.Vector, seed uint64) (fedavg.Update, error) {
-	rng := rand.New(rand.NewPCG(seed, n.seed))
+func (n *node) Train(_ context.Context, _ string, from uplink.Start) (uplink.Learned, error) {
+	rng := rand.New(rand.NewPCG(from.Seed, n.seed))
 	vectors := n.layout.New()
 	for _, v := range vectors {
 		for i := range v.F32 {
 			v.F32[i] = 0.01 * (rng.Float32() - 0.5)
 		}
 	}
-	return fedavg.Update{Weight: 100, Vectors: vectors, Metrics: map[string]float64{"loss": 1}}, nil
+	return uplink.Learned{Update: fedavg.Update{Weight: 100, Vectors: vectors, Metrics: map[string]float64{"loss": 1}}}, nil
 }
 
 func (n *node) Install(_ string, version uint64, _ []byte) error {
