@@ -14,7 +14,7 @@ import (
 
 // How many rounds a network is trained for: by then the loss of the training rows
 // is flat. One participant makes all the steps of a round itself; ten make a
-// tenth each, side by side, so they need more rounds. No setting is tuned.
+// tenth each, side by side, so they need more rounds.
 const (
 	mlpRounds      = 60
 	mlpAloneRounds = 25
