@@ -143,6 +143,8 @@ type MachineConfig struct {
 	Channels   []ChannelConfig `yaml:"channels" json:"channels"`
 	// Devices of a known family bring their channels with them; see package profile.
 	Devices []profile.Device `yaml:"devices" json:"devices,omitempty"`
+	// Mechanics says what the machine is made of, such as its bearing.
+	Mechanics *MechanicsConfig `yaml:"mechanics" json:"mechanics,omitempty"`
 }
 
 // ChannelConfig is one physical quantity on a machine and where it comes from: a topic
@@ -154,6 +156,8 @@ type ChannelConfig struct {
 	Unit string `yaml:"unit" json:"unit"`
 	// Availability are topics that say whether the device is there: its last will.
 	Availability []string `yaml:"availability" json:"availability,omitempty"`
+	// Mechanics replaces what the machine's says, for this channel.
+	Mechanics *MechanicsConfig `yaml:"mechanics" json:"mechanics,omitempty"`
 	// Shared permits that another channel reads the very same value.
 	Shared bool `yaml:"shared" json:"shared"`
 	// Decode says how the payload holds the samples: format, path, rate_hz, scale,

@@ -56,6 +56,7 @@ func (m *MachineConfig) check(problem problemFunc, path string) {
 			checkChannelName(problem, path+"."+place+".channels", ch.Channel)
 		}
 	}
+	m.checkMechanics(problem, path)
 }
 
 // checkNames checks a machine's name, or those of several.

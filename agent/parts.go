@@ -112,7 +112,7 @@ func (m *MachineConfig) Messages() []mqttsource.Channel { return m.messages() }
 
 func (m *MachineConfig) pipeline(maxRecent int) pipeline.Config {
 	return pipeline.Config{
-		Name: m.Name, Class: m.Class, Channels: m.quantities(),
+		Name: m.Name, Class: m.Class, Channels: m.quantities(), Contexts: m.contexts(),
 		Window: m.Window, Baseline: m.Baseline, StaleAfter: m.StaleAfter, MaxRecent: maxRecent,
 	}
 }

@@ -58,7 +58,7 @@ type track struct {
 // newFront fails when the machine cannot deliver what spec asks for.
 func (m *Machine) newFront(spec job.FeatureSpec) (*front, error) {
 	f := &front{
-		key:  samples.Key{Machine: m.cfg.Name, Features: FeaturesDigest(spec)},
+		key:  samples.Key{Machine: m.cfg.Name, Features: m.featuresDigest(spec)},
 		spec: window.Spec{Window: spec.Window, Hop: spec.Hop, MaxGap: spec.MaxGap},
 	}
 	var channels []features.ChannelSpec
@@ -68,14 +68,14 @@ func (m *Machine) newFront(spec job.FeatureSpec) (*front, error) {
 			return nil, fmt.Errorf("machine %s has no channel %q; add it to the agent's configuration", m.cfg.Name, c.Channel)
 		}
 		f.spec.Channels = append(f.spec.Channels, c.Channel)
-		channels = append(channels, features.ChannelSpec{Channel: c.Channel, Quantity: quantity, Features: c.Features})
+		channels = append(channels, features.ChannelSpec{Channel: c.Channel, Quantity: quantity, Features: c.Features, Context: m.context(spec, c.Channel)})
 	}
 	var err error
 	if f.windower, err = window.New(m.cfg.Name, f.spec); err != nil {
 		return nil, err
 	}
 	if f.extractor, err = features.New(channels); err != nil {
-		return nil, fmt.Errorf("machine %s: %w", m.cfg.Name, err)
+		return nil, m.explain(spec, err)
 	}
 	f.emit = func(w *window.Window) error { m.window(f, w); return nil }
 	return f, nil

@@ -100,7 +100,7 @@ func (m *Machine) newTrack(spec job.Spec, r Release, st alarm.State) (*track, er
 	}
 	spec = d.Spec()
 	t := &track{spec: spec, digest: spec.Digest(), detector: d}
-	known := slices.IndexFunc(m.fronts, func(f *front) bool { return f.key.Features == FeaturesDigest(spec.Features) })
+	known := slices.IndexFunc(m.fronts, func(f *front) bool { return f.key.Features == m.featuresDigest(spec.Features) })
 	if known >= 0 {
 		t.front = m.fronts[known]
 	} else if t.front, err = m.newFront(spec.Features); err != nil {

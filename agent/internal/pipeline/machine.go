@@ -17,6 +17,7 @@ import (
 	"github.com/millwright-iot/millwright/agent/internal/samples"
 	"github.com/millwright-iot/millwright/fedavg/job"
 	"github.com/millwright-iot/millwright/sensors"
+	"github.com/millwright-iot/millwright/sensors/features"
 	"github.com/millwright-iot/millwright/sensors/window"
 )
 
@@ -24,10 +25,11 @@ import (
 type Config struct {
 	Name, Class string
 	Channels    map[string]sensors.Quantity
-	Window      time.Duration // of the local job
-	Baseline    int           // of the local job, in windows
-	StaleAfter  time.Duration // zero: the longer of 3 hops and 2 windows
-	MaxRecent   int           // how many recent healthy vectors Memory keeps
+	Contexts    map[string]features.Context // what is known of the machine around a channel
+	Window      time.Duration               // of the local job
+	Baseline    int                         // of the local job, in windows
+	StaleAfter  time.Duration               // zero: the longer of 3 hops and 2 windows
+	MaxRecent   int                         // how many recent healthy vectors Memory keeps
 }
 
 // Memory is where a machine keeps healthy feature vectors. *samples.Store is one.
