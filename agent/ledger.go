@@ -102,8 +102,8 @@ func newLedger(path string, feeds []*feed, machines []*pipeline.Machine, unknown
 	return l
 }
 
-// ledgerEvery is how often the counts are written: about 10 MB a month.
-const ledgerEvery = 2 * time.Minute
+// ledgerEvery is how often the counts are written: some 30 MB a day at most.
+const ledgerEvery = 30 * time.Second
 
 // Run writes the counts now and then, until ctx ends, and then once more.
 func (l *ledger) Run(ctx context.Context) error {
