@@ -83,7 +83,8 @@ type machineLine struct {
 	Zone         string           `json:"zone,omitempty"`
 	Alarm        bool             `json:"alarm"`
 	Reasons      []journal.Reason `json:"reasons,omitempty"` // largest first
-	At           time.Time        `json:"at,omitzero"`       // end of the newest window
+	Evidence     *infer.Evidence  `json:"evidence,omitempty"`
+	At           time.Time        `json:"at,omitzero"` // end of the newest window
 	Job          string           `json:"job"`
 	ModelVersion uint64           `json:"model_version"` // 0: the machine's own local model
 }
@@ -193,6 +194,7 @@ func line(s *pipeline.Status) machineLine {
 	if s.Output.State == infer.Running {
 		score := s.Output.Score
 		l.Score, l.Zone, l.Reasons = &score, string(s.Output.Zone), reasons(s.Output.Reasons)
+		l.Evidence = s.Output.Evidence.Known()
 	}
 	return l
 }

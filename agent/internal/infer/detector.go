@@ -55,6 +55,8 @@ type Output struct {
 	// Reasons for Score, largest first. Owned by the Detector and overwritten by
 	// the next Observe.
 	Reasons []Reason
+	// Evidence of a bearing's lines; the Detector leaves it to its caller.
+	Evidence Evidence
 }
 
 // Detector follows one machine under one job: it collects the machine's healthy

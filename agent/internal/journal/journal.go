@@ -18,6 +18,7 @@ import (
 
 	"github.com/millwright-iot/millwright/agent/internal/alarm"
 	"github.com/millwright-iot/millwright/agent/internal/durable"
+	"github.com/millwright-iot/millwright/agent/internal/infer"
 )
 
 // MaxEpisodes bounds the episodes kept; the oldest go first.
@@ -31,19 +32,21 @@ type Reason struct {
 
 // Episode is one alarm of one machine, as it stands.
 type Episode struct {
-	ID           string     `json:"id"`
-	Revision     uint32     `json:"revision"` // grows with each event
-	Gateway      string     `json:"gateway"`
-	Machine      string     `json:"machine"`
-	Class        string     `json:"class"`
-	Active       bool       `json:"active"`
-	Zone         alarm.Zone `json:"zone"`       // worst of the episode
-	PeakScore    float64    `json:"peak_score"` // 1 is the alarm threshold
-	Raised       time.Time  `json:"raised"`
-	Cleared      time.Time  `json:"cleared,omitzero"`
-	Reasons      []Reason   `json:"reasons"` // of the newest event before the end, largest first
-	Job          string     `json:"job"`
-	ModelVersion uint64     `json:"model_version"` // 0: the machine's own local model
+	ID        string     `json:"id"`
+	Revision  uint32     `json:"revision"` // grows with each event
+	Gateway   string     `json:"gateway"`
+	Machine   string     `json:"machine"`
+	Class     string     `json:"class"`
+	Active    bool       `json:"active"`
+	Zone      alarm.Zone `json:"zone"`       // worst of the episode
+	PeakScore float64    `json:"peak_score"` // 1 is the alarm threshold
+	Raised    time.Time  `json:"raised"`
+	Cleared   time.Time  `json:"cleared,omitzero"`
+	Reasons   []Reason   `json:"reasons"` // of the newest event before the end, largest first
+	// Evidence of a bearing's lines at the same event; nil if the job has no such features.
+	Evidence     *infer.Evidence `json:"evidence,omitempty"`
+	Job          string          `json:"job"`
+	ModelVersion uint64          `json:"model_version"` // 0: the machine's own local model
 }
 
 type entry struct {

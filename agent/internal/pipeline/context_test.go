@@ -1,14 +1,17 @@
 package pipeline
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/millwright-iot/millwright/agent/internal/infer"
 	"github.com/millwright-iot/millwright/fedavg/job"
 	"github.com/millwright-iot/millwright/sensors"
 	"github.com/millwright-iot/millwright/sensors/bearing"
 	"github.com/millwright-iot/millwright/sensors/features"
+	"github.com/millwright-iot/millwright/sensors/window"
 )
 
 func TestMachine_JobThatNeedsToKnowTheMachine(t *testing.T) {
@@ -54,5 +57,54 @@ func TestMachine_FeaturesDigestFollowsTheMachine(t *testing.T) {
 			t.Errorf("%+v has the digest of another", c)
 		}
 		seen[d] = true
+	}
+}
+
+// A generated outer race: a pulse of 3 kHz ringing at each ball that passes.
+func TestMachine_EvidenceOfABearing(t *testing.T) {
+	r := newRig(t)
+	b, err := bearing.Lookup("6205")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const rateHz, shaftHz = 12000.0, 30.0
+	r.m.cfg.Channels["vibration"] = sensors.Acceleration
+	r.m.cfg.Contexts = map[string]features.Context{"vibration": {Bearing: b.Geometry, ShaftHz: shaftHz}}
+	spec := pumps("lines", job.Live, 2*time.Second, "bpfo_snr")
+	spec.Features.Channels = []job.ChannelFeatures{{Channel: "vibration", Features: []string{"rms", "bpfo_snr", "bpfi_snr", "bsf_snr"}}}
+	front, err := r.m.newFront(spec.WithDefaults().Features)
+	if err != nil {
+		t.Fatal(err)
+	}
+	vector := func(damaged bool) []float64 {
+		xs, since := make([]float64, 2*rateHz), 0.0
+		for i := range xs {
+			if since += b.Geometry.BPFO(shaftHz) / rateHz; since >= 1 {
+				since--
+			}
+			xs[i] = 0.1 * r.rng.NormFloat64()
+			if s := since / b.Geometry.BPFO(shaftHz); damaged {
+				xs[i] += math.Exp(-800*s) * math.Sin(2*math.Pi*3000*s)
+			}
+		}
+		v, err := front.extractor.Extract(nil, &window.Window{Segments: []window.Segment{window.Regular("vibration", rateHz, xs)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	if e := front.evidence(vector(true)); e.Channel != "vibration" || e.Part != string(bearing.OuterRace) || e.OuterRaceDB < e.InnerRaceDB+6 || e.Known() == nil {
+		t.Errorf("damaged outer race: %+v", e)
+	}
+	if e := front.evidence(vector(false)); e.Part != infer.NoPart || e.OuterRaceDB > 10 {
+		t.Errorf("noise: %+v", e)
+	}
+	// Without all three lines there is no evidence.
+	spec.Features.Channels[0].Features = []string{"rms", "bpfo_snr", "bpfi_snr"}
+	if front, err = r.m.newFront(spec.WithDefaults().Features); err != nil {
+		t.Fatal(err)
+	}
+	if e := front.evidence([]float64{1, 30, 5}); e.Known() != nil {
+		t.Errorf("two of three: %+v", e)
 	}
 }

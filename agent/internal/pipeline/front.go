@@ -32,6 +32,7 @@ type front struct {
 	windower  *window.Windower
 	extractor *features.Extractor
 	vector    []float64
+	bearings  []bearingAt
 	emit      func(*window.Window) error // made once, so that a block allocates nothing
 
 	tracks []*track
@@ -77,6 +78,7 @@ func (m *Machine) newFront(spec job.FeatureSpec) (*front, error) {
 	if f.extractor, err = features.New(channels); err != nil {
 		return nil, m.explain(spec, err)
 	}
+	f.bearings = bearings(f.spec.Channels, f.extractor.Names())
 	f.emit = func(w *window.Window) error { m.window(f, w); return nil }
 	return f, nil
 }

@@ -287,6 +287,7 @@ type scoreDocument struct {
 	Zone         alarm.Zone       `json:"zone,omitempty"`
 	Alarm        bool             `json:"alarm"`
 	Reasons      []journal.Reason `json:"reasons,omitempty"`
+	Evidence     *infer.Evidence  `json:"evidence,omitempty"`
 	Job          string           `json:"job"`
 	ModelVersion uint64           `json:"model_version"`
 }
@@ -305,7 +306,7 @@ func (p *Publisher) document(s *Score) scoreDocument {
 		d.Baseline = &progress{s.Output.Have, s.Output.Want}
 		return d
 	}
-	d.Score, d.Zone = &s.Output.Score, s.Output.Zone
+	d.Score, d.Zone, d.Evidence = &s.Output.Score, s.Output.Zone, s.Output.Evidence.Known()
 	for _, r := range s.Reasons[:s.ReasonCount] {
 		d.Reasons = append(d.Reasons, journal.Reason(r))
 	}
