@@ -123,7 +123,7 @@ func dieOnce(t *testing.T, f *federation, want map[string][]byte, d death) {
 			g.start()
 		}
 	}
-	died := true
+	var died bool
 	if d.coordinator {
 		middle.start("")
 		died = w.dies()

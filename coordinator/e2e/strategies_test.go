@@ -17,7 +17,7 @@ func TestFederation_StrategiesThatAskMore(t *testing.T) {
 	policy := job.RoundPolicy{Every: 200 * time.Millisecond, MinParticipants: 3, Deadline: time.Minute}
 	gaussian := jobs(policy)[0]
 	gaussian.Compression = []string{string(compress.Zstd)}
-	f.headquarters.jobs = []job.Spec{gaussian}
+	f.jobs = []job.Spec{gaussian}
 	for _, c := range []struct {
 		name        string
 		strategy    job.StrategySpec
@@ -31,7 +31,7 @@ func TestFederation_StrategiesThatAskMore(t *testing.T) {
 	} {
 		spec := jobs(policy)[1]
 		spec.Name, spec.Strategy, spec.Compression = c.name, c.strategy, []string{string(c.compression)}
-		f.headquarters.jobs = append(f.headquarters.jobs, spec.WithDefaults())
+		f.jobs = append(f.jobs, spec.WithDefaults())
 	}
 	f.start()
 	for _, g := range f.gateways {
