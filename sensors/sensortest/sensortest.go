@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -78,17 +79,14 @@ func (p *probe) run(ctx context.Context, emit func(sensors.Block) error) error {
 		}
 	}()
 	done := make(chan error, 1)
-	linger := true // at the first block, so that a second call at the same time is seen
+	var linger sync.Once // at the first block, so that a second call at the same time is seen
 	go func() {
 		done <- p.Source.Run(ctx, func(b sensors.Block) error {
 			if p.inside.Add(1) > 1 {
 				p.t.Error("emit was called while an earlier call was under way")
 			}
 			defer p.inside.Add(-1)
-			if linger {
-				time.Sleep(10 * time.Millisecond)
-				linger = false
-			}
+			linger.Do(func() { time.Sleep(10 * time.Millisecond) })
 			return emit(b)
 		})
 	}()

@@ -37,6 +37,9 @@ func (s *Store) LoadJobs() []job.Spec {
 		specs = nil
 		return json.Unmarshal(body, &specs)
 	})
+	for i := range specs { // JSON leaves some of them out
+		specs[i] = specs[i].WithDefaults()
+	}
 	return specs
 }
 
