@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 
@@ -110,8 +111,33 @@ func (c *cwruEvaluation) physics(context.Context) error {
 		}
 		c.add(FaultLine{Name: "physics: threshold learned", Learning: how, Note: "the envelope's layout has seen all sizes"}, answers,
 			func(machine string) int { return accuse(mean[machine], learned[machine]) })
+		if how == Central {
+			c.explainWrong(rows, mean, func(machine string) int { return accuse(mean[machine], learned[machine]) })
+		}
 	}
 	return nil
+}
+
+// explainWrong notes what the bearings show that the rule got wrong, and how many
+// damaged balls show as little.
+func (c *cwruEvaluation) explainWrong(rows []faultRow, mean map[string][]float64, verdict func(machine string) int) {
+	truth := map[string]int{}
+	for _, r := range rows {
+		truth[r.machine] = r.class
+	}
+	hidden := 0
+	for machine, class := range truth {
+		if cwruClasses[class] == bearing.Ball && evidenceIn(mean[machine]).Accuse(0).Eliminated {
+			hidden++
+		}
+	}
+	for _, machine := range slices.SortedFunc(maps.Keys(truth), compareNames) {
+		if said := verdict(machine); said != truth[machine] {
+			v := mean[machine]
+			c.report.Notes = append(c.report.Notes, fmt.Sprintf("the rule calls bearing %s a %s: its lines stand at outer race %.1f, inner race %.1f, ball %.1f dB; %d bearings with a damaged ball show no line either",
+				machine, cwruClasses[said], v[0], v[1], v[2], hidden))
+		}
+	}
 }
 
 // layouts chooses the layout of the envelope, too, without the size held out: the one

@@ -23,6 +23,7 @@ func cwruProtocol() []string {
 		"answered: the share of windows with an answer other than \"unknown\": rules withhold a ball that is named only because no line stands out, models one less likely than 0.7",
 		"federated: six plants a fold, each with one bearing, hence one class; counts for the threshold and the scale of features add up, models learn by one gradient step over all rows a round, 300 rounds",
 		"local only: each plant's own model on the bearings held out, mean over plants",
+		"a race whose lines do not stand out and a ball whose lines do not cannot be told apart by lines: the rule calls both a ball, and withholds it as \"unknown\"",
 		"the rule is for a bearing known to be damaged; the healthy recordings are a check of their own, see the notes",
 		"LEAKY: windows held out at random, as is usual for this set; not comparable with the rest",
 		"published and experimental rows are as printed; those of the literature mostly use random segments",

@@ -3,7 +3,6 @@ package lab
 import (
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -243,20 +242,23 @@ func (r *FaultReport) confusion(l FaultLine) *plot.Table {
 
 // Page implements Result.
 func (r *FaultReport) Page() plot.Page {
-	t := &plot.Table{Head: r.head()}
+	head := r.head()
+	t := &plot.Table{Head: head[:len(head)-1]} // notes would make it too wide; they are listed
+	notes := slices.Clone(r.Notes)
 	curve := plot.Chart{Title: "Accuracy of the answers that are given", XLabel: "windows answered, %", YLabel: "of these right, %",
 		X: plot.Range{Min: 0, Max: 100}, Y: plot.Range{Min: 0, Max: 105}}
 	colours := []plot.Colour{plot.Blue, plot.Orange, plot.Green, plot.Red, plot.Purple, plot.Grey}
 	var confusions []plot.Section
 	for _, l := range r.Lines {
-		t.Rows = append(t.Rows, plot.Row{Cells: r.cells(l), Strong: l.Source == Ours && l.Learning == Federated})
+		cells := r.cells(l)
+		t.Rows = append(t.Rows, plot.Row{Cells: cells[:len(cells)-1], Strong: l.Source == Ours && l.Learning == Federated})
+		if note := l.title() + ": " + l.Note; l.Note != "" && !slices.Contains(notes, note) {
+			notes = append(notes, note)
+		}
 		if l.Confusion == nil || l.Learning != Federated {
 			continue
 		}
-		title := l.Name
-		if l.Learning != "" {
-			title += ", " + l.Learning
-		}
+		title := l.title()
 		confusions = append(confusions, plot.Section{Title: title, Notes: []string{"Windows by true class (down) and answer (across)."}, Table: r.confusion(l)})
 		if len(curve.Series) < len(colours) {
 			s := l.coverage
@@ -268,21 +270,15 @@ func (r *FaultReport) Page() plot.Page {
 		}
 	}
 	p := plot.Page{Title: strings.ToUpper(r.Dataset) + ": fault class", Lead: "All models are those of the gateway. A row marked LEAKY has the same machines in training and test."}
-	p.Sections = append(p.Sections, plot.Section{Title: "Results", Notes: r.Notes, Table: t, Charts: append([]plot.Chart{curve}, r.charts...)})
+	p.Sections = append(p.Sections, plot.Section{Title: "Results", Notes: notes, Table: t, Charts: append([]plot.Chart{curve}, r.charts...)})
 	p.Sections = append(p.Sections, confusions...)
 	p.Sections = append(p.Sections, plot.Section{Title: "Protocol", Notes: r.Protocol})
 	return p
 }
 
-// countOf is how many rows each machine has, "name: n" in the order of names.
-func countOf(rows []faultRow) []string {
-	n := map[string]int{}
-	for _, r := range rows {
-		n[r.machine]++
+func (l FaultLine) title() string {
+	if l.Learning == "" {
+		return l.Name
 	}
-	var all []string
-	for _, name := range slices.SortedFunc(maps.Keys(n), compareNames) {
-		all = append(all, fmt.Sprintf("%s: %d", name, n[name]))
-	}
-	return all
+	return l.Name + ", " + l.Learning
 }
