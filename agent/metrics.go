@@ -3,29 +3,35 @@ package agent
 import (
 	"net/http"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-
+	"github.com/millwright-iot/millwright/agent/internal/exposition"
 	"github.com/millwright-iot/millwright/agent/internal/infer"
 )
 
 // metrics serves the agent's state to Prometheus. Everything is read at the scrape,
 // so that counting costs the pipeline nothing twice.
 func (a *Agent) metrics() http.Handler {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		collector{a},
-	)
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+	return exposition.Handler(func(s *exposition.Set) {
+		exposition.Process(s)
+		collector{a, s}.collect()
+	})
 }
 
-type collector struct{ a *Agent }
+// collector adds the agent's metrics to a scrape.
+type collector struct {
+	a   *Agent
+	set *exposition.Set
+}
 
-func desc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("millwright_"+name, help, labels, nil)
+func (c collector) gauge(d *exposition.Desc, x float64, labels ...string) {
+	c.set.Add(d, exposition.Gauge, x, labels...)
+}
+
+func (c collector) count(d *exposition.Desc, n int64, labels ...string) {
+	c.set.Add(d, exposition.Counter, float64(n), labels...)
+}
+
+func desc(name, help string, labels ...string) *exposition.Desc {
+	return &exposition.Desc{Name: "millwright_" + name, Help: help, Labels: labels}
 }
 
 var (
@@ -68,94 +74,84 @@ var (
 	descPanics     = desc("machine_failures_total", "Blocks on which a machine failed; each is a bug to report.", "machine")
 )
 
-// Describe implements prometheus.Collector.
-func (c collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
-
-// Collect implements prometheus.Collector.
-func (c collector) Collect(ch chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, x float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, x, labels...)
-	}
-	count := func(d *prometheus.Desc, n int64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
-	}
+func (c collector) collect() {
 	src := c.a.messages()
-	count(descMessages, src.Received)
+	c.count(descMessages, src.Received)
 	for reason, n := range src.Dropped {
-		count(descMsgDropped, n, string(reason))
+		c.count(descMsgDropped, n, string(reason))
 	}
-	count(descMsgNoted, src.Noted)
-	gauge(descMsgQueued, float64(src.Queued))
+	c.count(descMsgNoted, src.Noted)
+	c.gauge(descMsgQueued, float64(src.Queued))
 	samples := c.a.counts()
-	count(descReceived, samples.Received)
-	count(descUsed, samples.Used)
-	gauge(descStored, float64(samples.Stored))
+	c.count(descReceived, samples.Received)
+	c.count(descUsed, samples.Used)
+	c.gauge(descStored, float64(samples.Stored))
 	for reason, n := range samples.Dropped {
-		count(descDropped, n, reason)
+		c.count(descDropped, n, reason)
 	}
-	gauge(descBroker, truth(src.Connected))
-	c.sensors(gauge, count)
-	gauge(descCoord, truth(c.a.uplink != nil && c.a.uplink.State().Connected))
+	c.gauge(descBroker, truth(src.Connected))
+	c.sensors()
+	c.gauge(descCoord, truth(c.a.uplink != nil && c.a.uplink.State().Connected))
 
 	st := c.a.store.Stats()
-	count(descVectors, st.Stored)
+	c.count(descVectors, st.Stored)
 	for reason, n := range st.Dropped {
-		count(descVecDropped, n, reason)
+		c.count(descVecDropped, n, reason)
 	}
-	gauge(descVecPending, float64(st.Pending))
-	count(descWritten, st.LifetimeBytes)
-	gauge(descFile, float64(st.FileBytes))
-	count(descQuarantine, st.Quarantined)
+	c.gauge(descVecPending, float64(st.Pending))
+	c.count(descWritten, st.LifetimeBytes)
+	c.gauge(descFile, float64(st.FileBytes))
+	c.count(descQuarantine, st.Quarantined)
 
 	pub := c.a.published()
-	count(descScoresSent, pub.ScoresDelivered)
-	count(descScoresLost, pub.ScoresDropped)
-	count(descAlarmsSent, pub.AlarmsDelivered)
-	gauge(descAlarmsWait, float64(pub.AlarmsQueued))
-	count(descAlarmsLost, pub.AlarmsDropped)
+	c.count(descScoresSent, pub.ScoresDelivered)
+	c.count(descScoresLost, pub.ScoresDropped)
+	c.count(descAlarmsSent, pub.AlarmsDelivered)
+	c.gauge(descAlarmsWait, float64(pub.AlarmsQueued))
+	c.count(descAlarmsLost, pub.AlarmsDropped)
 
 	if n := c.a.sparkplug; n != nil {
 		st := n.Stats()
-		gauge(descSparkplug, truth(st.Connected))
-		count(descBirths, st.Births)
-		count(descData, st.Data)
+		c.gauge(descSparkplug, truth(st.Connected))
+		c.count(descBirths, st.Births)
+		c.count(descData, st.Data)
 	}
 	for _, m := range c.a.machines {
 		s := m.Status()
-		count(descWindows, s.Windows, s.Name)
+		c.count(descWindows, s.Windows, s.Name)
 		for reason, n := range s.Refused {
-			count(descRefused, n, s.Name, reason)
+			c.count(descRefused, n, s.Name, reason)
 		}
 		for _, state := range []infer.State{infer.Waiting, infer.Baseline, infer.Running, infer.Stale} {
-			gauge(descState, truth(state == s.State), s.Name, string(state))
+			c.gauge(descState, truth(state == s.State), s.Name, string(state))
 		}
-		gauge(descBaseline, float64(s.Have), s.Name)
-		gauge(descAlarm, truth(s.Alarm.Active), s.Name)
-		count(descPanics, s.Panics, s.Name)
+		c.gauge(descBaseline, float64(s.Have), s.Name)
+		c.gauge(descAlarm, truth(s.Alarm.Active), s.Name)
+		c.count(descPanics, s.Panics, s.Name)
 		for _, j := range s.Jobs {
-			gauge(descVersion, float64(j.Version), s.Name, j.Job)
+			c.gauge(descVersion, float64(j.Version), s.Name, j.Job)
 			if j.Trained {
-				gauge(descScore, j.Score, s.Name, j.Job)
+				c.gauge(descScore, j.Score, s.Name, j.Job)
 			}
 		}
 	}
 }
 
 // sensors collects what is known of devices.
-func (c collector) sensors(gauge func(*prometheus.Desc, float64, ...string), count func(*prometheus.Desc, int64, ...string)) {
+func (c collector) sensors() {
 	for _, d := range c.a.sources.devices() {
-		gauge(descDeviceUp, truth(d.Up), d.Name, d.Bus)
+		c.gauge(descDeviceUp, truth(d.Up), d.Name, d.Bus)
 		if d.Skew != nil {
-			gauge(descSkew, *d.Skew, d.Name)
+			c.gauge(descSkew, *d.Skew, d.Name)
 		}
 		if d.Bus == mqttBus {
 			continue
 		}
 		if d.MeasuredHz > 0 {
-			gauge(descRate, d.MeasuredHz, d.Name, d.Bus)
+			c.gauge(descRate, d.MeasuredHz, d.Name, d.Bus)
 		}
-		count(descOverruns, d.Overruns, d.Name, d.Bus)
-		count(descFailures, d.Errors, d.Name, d.Bus)
+		c.count(descOverruns, d.Overruns, d.Name, d.Bus)
+		c.count(descFailures, d.Errors, d.Name, d.Bus)
 	}
 }
 

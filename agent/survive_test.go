@@ -253,7 +253,7 @@ func TestAgent_SensorUnpluggedAndBusStuck(t *testing.T) {
 		before = windows()
 		eventually(t, "windows after "+name, func() bool { return windows() > before+3 && device()["up"] == true })
 	}
-	if _, body := r.fetch("/metrics"); !strings.Contains(body, `millwright_device_up{bus="i2c",device="I2C1 0x18 mcp9808"} 1`) {
+	if _, body := r.fetch("/metrics"); !strings.Contains(body, `millwright_device_up{device="I2C1 0x18 mcp9808",bus="i2c"} 1`) {
 		t.Error("metrics lack the device")
 	}
 	if _, body := r.fetch("/api/v1/config"); !strings.Contains(body, `"chip": "mcp9808"`) {
