@@ -19,8 +19,8 @@ var errUnusable = errors.New("updates cannot be aggregated")
 
 // aggregate makes the next global model of the counted updates. Its bytes depend
 // on the base model, the strategy's state and the updates alone: not on time, nor on the order of
-// arrival, nor on how often it is computed.
-func (j *jobState) aggregate(ctx context.Context) (*fedavg.Global, []fedavg.Vector, error) {
+// arrival, nor on how often it is computed. It notes in phases what took how long.
+func (j *jobState) aggregate(ctx context.Context, phases map[string]float64) (*fedavg.Global, []fedavg.Vector, error) {
 	base, err := j.readGlobal(ctx, j.cur.base.SHA256)
 	if err != nil {
 		return nil, nil, err
@@ -29,11 +29,14 @@ func (j *jobState) aggregate(ctx context.Context) (*fedavg.Global, []fedavg.Vect
 	if err != nil {
 		return nil, nil, err
 	}
+	began := time.Now()
 	updates, err := j.countable(ctx)
+	judged := time.Now()
 	var result fedavg.Result
 	if err == nil {
 		result, err = j.strategy.Aggregate(base.Vectors, state, updates)
 	}
+	phases["verify"], phases["aggregate"] = judged.Sub(began).Seconds(), time.Since(judged).Seconds()
 	var bad *fedavg.UpdateError
 	var step *fedavg.StepError
 	if errors.As(err, &bad) || errors.As(err, &step) || errors.Is(err, fedavg.ErrNoUpdates) {

@@ -203,7 +203,8 @@ func (j *jobState) commit(ctx context.Context) error {
 	if !j.head.Open.Closed {
 		return j.writeClosed(ctx)
 	}
-	global, state, err := j.aggregate(ctx)
+	phases := map[string]float64{}
+	global, state, err := j.aggregate(ctx, phases)
 	if errors.Is(err, errUnusable) {
 		return j.abandon(ctx, err.Error())
 	}
@@ -211,6 +212,7 @@ func (j *jobState) commit(ctx context.Context) error {
 		return err
 	}
 	failpoint.Here(failpoint.RoundMerged)
+	merged := time.Now()
 	stateBlob, unpinState, err := j.writeState(ctx, state)
 	if err != nil {
 		return err
@@ -225,7 +227,8 @@ func (j *jobState) commit(ctx context.Context) error {
 	failpoint.Here(failpoint.RoundStored)
 	now := time.Now()
 	summary := j.summary(now)
-	summary.State, summary.Metrics = "committed", global.Metrics
+	phases["store"] = now.Sub(merged).Seconds()
+	summary.State, summary.Metrics, summary.Phases = "committed", global.Metrics, phases
 	version := release.Version{
 		Job: j.spec.Name, Version: global.Version, Spec: j.digest, Lineage: j.lineage, Blob: blob,
 		Parameters: j.layout.Size(), Committed: now, Participants: global.Participants, Weight: global.Weight, Metrics: global.Metrics,

@@ -201,14 +201,14 @@ func (hq *headquarters) rounds(ctx context.Context, result *Result, rss uint64) 
 		if r.State != "committed" || r.Round <= uint64(len(result.Rounds)) {
 			continue
 		}
-		line := Round{Round: r.Round, Bytes: r.BytesIn + r.BytesOut, RSSBytes: rss, VerifyS: r.Phases["verify"], AggregateS: r.Phases["aggregate"]}
+		line := Round{Round: r.Round, Bytes: r.BytesIn + r.BytesOut, RSSBytes: rss, VerifyS: r.Phases["verify"], AggregateS: r.Phases["aggregate"], StoreS: r.Phases["store"]}
 		for _, p := range r.Participants {
 			if p.State == "received" {
 				line.Participants++
-				line.LastArrivalS = max(line.LastArrivalS, p.Seconds)
+				line.TransferS = max(line.TransferS, p.Seconds)
 			}
 		}
-		line.CloseS = r.Seconds - line.LastArrivalS
+		line.CloseS = r.Seconds - line.TransferS
 		result.Rounds = append(result.Rounds, line)
 	}
 	return nil

@@ -40,10 +40,11 @@ type Round struct {
 	Round        uint64  `json:"round"`
 	Participants int     `json:"participants"`
 	Bytes        uint64  `json:"bytes"`
-	LastArrivalS float64 `json:"last_arrival_s"` // announcement to the last durable update
-	CloseS       float64 `json:"close_s"`        // last arrival to commit: aggregate and write
-	VerifyS      float64 `json:"verify_s"`       // sum over updates of checking them, within LastArrivalS
-	AggregateS   float64 `json:"aggregate_s"`    // part of CloseS
+	TransferS    float64 `json:"transfer_s"` // announcement to the last durable update
+	CloseS       float64 `json:"close_s"`    // from there to the commit, of which:
+	VerifyS      float64 `json:"verify_s"`   // judging the updates by each other
+	AggregateS   float64 `json:"aggregate_s"`
+	StoreS       float64 `json:"store_s"` // writing the new model
 	RSSBytes     uint64  `json:"coordinator_rss_bytes"`
 }
 

@@ -82,19 +82,22 @@ type Job struct {
 
 // Round is one round of one job.
 type Round struct {
-	Job          string             `json:"job"`
-	Round        uint64             `json:"round"`
-	Attempt      uint32             `json:"attempt"`
-	State        string             `json:"state"` // "open", "committed", "abandoned"
-	Started      time.Time          `json:"started"`
-	Deadline     time.Time          `json:"deadline,omitzero"` // when an open round ends at the latest
-	Ended        time.Time          `json:"ended,omitzero"`
-	Participants []Participant      `json:"participants"`
-	BytesIn      uint64             `json:"bytes_in"`  // updates received
-	BytesOut     uint64             `json:"bytes_out"` // models sent for this round
-	Seconds      float64            `json:"seconds"`
-	Metrics      map[string]float64 `json:"metrics,omitempty"` // weighted mean over participants
-	Reason       string             `json:"reason,omitempty"`  // why abandoned
+	Job          string        `json:"job"`
+	Round        uint64        `json:"round"`
+	Attempt      uint32        `json:"attempt"`
+	State        string        `json:"state"` // "open", "committed", "abandoned"
+	Started      time.Time     `json:"started"`
+	Deadline     time.Time     `json:"deadline,omitzero"` // when an open round ends at the latest
+	Ended        time.Time     `json:"ended,omitzero"`
+	Participants []Participant `json:"participants"`
+	BytesIn      uint64        `json:"bytes_in"`  // updates received
+	BytesOut     uint64        `json:"bytes_out"` // models sent for this round
+	Seconds      float64       `json:"seconds"`
+	// Phases are seconds spent closing the round: verify (judging the updates by
+	// each other), aggregate, store (writing the new model).
+	Phases  map[string]float64 `json:"phases_s,omitempty"`
+	Metrics map[string]float64 `json:"metrics,omitempty"` // weighted mean over participants
+	Reason  string             `json:"reason,omitempty"`  // why abandoned
 }
 
 // Participant is one agent's part in a round.
