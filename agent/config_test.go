@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/millwright-iot/millwright/sensors/chips"
 )
 
 // good is a configuration that each case of TestLoadConfig_Mistakes spoils.
@@ -175,6 +177,9 @@ func TestExampleConfigurations(t *testing.T) {
 			continue
 		}
 		cfg.DataDir = t.TempDir()
+		if cfg.MQTT.PasswordFile != "" {
+			cfg.MQTT.PasswordFile = f // any file that is there
+		}
 		a, err := New(cfg, quietLog())
 		if err != nil {
 			t.Errorf("%s: %v", f, err)
@@ -190,10 +195,19 @@ func TestExampleConfigurations(t *testing.T) {
 		}
 		offered := strings.NewReplacer(
 			"# coordinator:", "coordinator:", "#   address:", "  address:", "#   token_file:", "  token_file:",
-			"  # username:", "  username:", "  # password_file:", "  password_file:",
+			"  # username:", "  username:", "  # password_file:", "  password_file:", "  # home_assistant:", "  home_assistant:",
+			"  # sparkplug:", "  sparkplug:", "      # - {", "      - {",
 		).Replace(string(body))
-		if cfg, err := load(t, offered); err != nil || cfg.Coordinator == nil || cfg.MQTT.PasswordFile == "" {
+		cfg, err = load(t, offered)
+		if err != nil || cfg.MQTT.PasswordFile == "" || cfg.MQTT.Sparkplug == nil {
 			t.Errorf("%s with its comments in force: %v", f, err)
+		}
+		buses := 0
+		for _, kind := range []chips.Bus{chips.I2C, chips.SPI, chips.OneWire, chips.IIO} {
+			buses += len(cfg.chips(kind))
+		}
+		if buses == 0 {
+			t.Errorf("%s shows no chip on a bus", f)
 		}
 	}
 }
