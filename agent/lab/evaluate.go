@@ -9,6 +9,7 @@ import (
 
 	"github.com/millwright-iot/millwright/agent/internal/infer"
 	"github.com/millwright-iot/millwright/fedavg"
+	"github.com/millwright-iot/millwright/fedavg/compress"
 	"github.com/millwright-iot/millwright/fedavg/job"
 	"github.com/millwright-iot/millwright/fedavg/model"
 	"github.com/millwright-iot/millwright/sensors"
@@ -24,36 +25,55 @@ const (
 // gradientRounds is how many rounds a gradient model is trained for.
 const gradientRounds = 30
 
-// EvaluateSKAB runs the benchmark's protocol on files: one machine a file.
+// EvaluateSKAB runs the benchmark's protocol on files: one machine a file. The
+// gradient model is also federated with each way of making updates smaller.
 func EvaluateSKAB(ctx context.Context, files []SKABFile) (*Report, error) {
-	return evaluateSKAB(ctx, files, model.KindGaussian, model.KindAutoencoder)
-}
-
-func evaluateSKAB(ctx context.Context, files []SKABFile, kinds ...string) (*Report, error) {
 	report := newSKABReport(files)
-	for _, kind := range kinds {
-		spec := SKABJob(kind)
-		rows, err := skabRows(ctx, files, spec)
-		if err != nil {
+	if err := addLines(ctx, report, files, SKABJob(model.KindGaussian), Federated, Central, LocalOnly); err != nil {
+		return nil, err
+	}
+	if err := addLines(ctx, report, files, SKABJob(model.KindAutoencoder), Federated, Central, LocalOnly); err != nil {
+		return nil, err
+	}
+	for _, method := range compress.Methods() {
+		spec := SKABJob(model.KindAutoencoder)
+		spec.Compression = []string{string(method)}
+		if err := addLines(ctx, report, files, spec, Federated); err != nil {
 			return nil, err
-		}
-		for _, how := range []string{Federated, Central, LocalOnly} {
-			globals, err := learn(ctx, spec, files, rows, how)
-			if err != nil {
-				return nil, fmt.Errorf("learn %s, %s: %w", kind, how, err)
-			}
-			line := Line{Source: Ours, Name: kind, Learning: how}
-			for i := range files {
-				said, err := detect(spec, globals[i], rows[i], files[i])
-				if err != nil {
-					return nil, fmt.Errorf("score %s: %w", files[i].Name, err)
-				}
-				line.Add(files[i], said)
-			}
-			report.Lines = append(report.Lines, line.Done())
 		}
 	}
 	return report, nil
+}
+
+// addLines adds what spec reaches when learned in each of the ways.
+func addLines(ctx context.Context, report *Report, files []SKABFile, spec job.Spec, ways ...string) error {
+	rows, err := skabRows(ctx, files, spec)
+	if err != nil {
+		return err
+	}
+	for _, how := range ways {
+		t, err := newTrainer(spec)
+		if err != nil {
+			return err
+		}
+		globals, err := t.learn(ctx, files, rows, how)
+		if err != nil {
+			return fmt.Errorf("learn %s, %s: %w", spec.Name, how, err)
+		}
+		line := Line{Source: Ours, Name: spec.Model.Kind, Learning: how}
+		if how == Federated {
+			line.BytesPerUpdate, line.Compression = t.bytesPerUpdate(), string(t.method)
+		}
+		for i := range files {
+			said, err := detect(spec, globals[i], rows[i], files[i])
+			if err != nil {
+				return fmt.Errorf("score %s: %w", files[i].Name, err)
+			}
+			line.Add(files[i], said)
+		}
+		report.Lines = append(report.Lines, line.Done())
+	}
+	return nil
 }
 
 func skabRows(ctx context.Context, files []SKABFile, spec job.Spec) ([][]featureRow, error) {
@@ -92,85 +112,4 @@ func detect(spec job.Spec, global []fedavg.Vector, rows []featureRow, f SKABFile
 		}
 	}
 	return follow(d, rows, f.Times)
-}
-
-// learn returns the parameters that each machine runs; nil stands for those that
-// a detector fits to its own baseline anyway.
-func learn(ctx context.Context, spec job.Spec, files []SKABFile, rows [][]featureRow, how string) ([][]fedavg.Vector, error) {
-	globals := make([][]fedavg.Vector, len(files))
-	family, err := spec.Family()
-	if err != nil {
-		return nil, err
-	}
-	if how == LocalOnly && family.Learning() == model.Statistics {
-		return globals, nil
-	}
-	sets := make([]model.Set, len(files))
-	for i := range files {
-		z, err := baselineZ(spec, rows[i])
-		if err != nil {
-			return nil, fmt.Errorf("baseline of %s: %w", files[i].Name, err)
-		}
-		sets[i] = model.Set{Machine: files[i].Name, Rows: z}
-	}
-	if how == LocalOnly {
-		for i := range sets {
-			if globals[i], err = train(ctx, family, spec, [][]model.Set{sets[i : i+1]}); err != nil {
-				return nil, err
-			}
-		}
-		return globals, nil
-	}
-	participants := [][]model.Set{sets}
-	if how == Federated {
-		participants = nil
-		for i := range sets {
-			participants = append(participants, sets[i:i+1])
-		}
-	}
-	global, err := train(ctx, family, spec, participants)
-	for i := range globals {
-		globals[i] = global
-	}
-	return globals, err
-}
-
-// train runs as many rounds as the kind of learning takes.
-func train(ctx context.Context, family model.Family, spec job.Spec, participants [][]model.Set) ([]fedavg.Vector, error) {
-	rounds := 1
-	if family.Learning() == model.Gradient {
-		rounds = gradientRounds
-	}
-	global := family.Init(spec.Seed)
-	for round := range rounds {
-		var err error
-		if global, err = oneRound(ctx, family, spec, global, participants, uint64(round+1)); err != nil {
-			return nil, err
-		}
-	}
-	return global, nil
-}
-
-// oneRound trains every participant from the global parameters and merges.
-func oneRound(ctx context.Context, family model.Family, spec job.Spec, global []fedavg.Vector, participants [][]model.Set, round uint64) ([]fedavg.Vector, error) {
-	strategy, err := family.Learning().Strategy()
-	if err != nil {
-		return nil, err
-	}
-	var updates fedavg.Slice
-	for i, sets := range participants {
-		trained, err := family.Train(ctx, global, sets, spec.TrainOptions(spec.Seed+round))
-		if err != nil {
-			return nil, err
-		}
-		updates = append(updates, &fedavg.Update{
-			Job: spec.Name, Round: round, Agent: fmt.Sprintf("agent-%03d", i), Attempt: 1,
-			Weight: trained.Weight, Vectors: trained.Vectors, Metrics: trained.Metrics,
-		})
-	}
-	result, err := strategy.Aggregate(global, nil, updates)
-	if err != nil {
-		return nil, err
-	}
-	return result.Vectors, nil
 }

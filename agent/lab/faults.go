@@ -101,9 +101,10 @@ func fitClassifier(ctx context.Context, spec classifierSpec, participants [][]fa
 	}
 	round := job.Spec{Name: "faults", Seed: 1, Model: model.Spec{Kind: model.KindSoftmax, Softmax: &settings},
 		Strategy: job.StrategySpec{Name: job.NameFedNova}} // all make one step, so it is their mean
+	t := &trainer{spec: round, family: family, strategy: fedavg.FedAvg{}}
 	global := family.Init(round.Seed)
 	for i := range spec.rounds {
-		if global, err = oneRound(ctx, family, round, global, sets, uint64(i+1)); err != nil {
+		if global, err = t.round(ctx, global, sets, uint64(i+1)); err != nil {
 			return nil, err
 		}
 	}

@@ -30,12 +30,15 @@ type Report struct {
 
 // Line is one row of the table. Fractions are from 0 to 1.
 type Line struct {
-	Source   string   `json:"source"` // Ours, Null or Published
-	Name     string   `json:"name"`
-	Learning string   `json:"learning,omitempty"`
-	F1       float64  `json:"f1"`
-	FAR      *float64 `json:"far,omitempty"` // absent where it was not published
-	MAR      *float64 `json:"mar,omitempty"`
+	Source   string `json:"source"` // Ours, Null or Published
+	Name     string `json:"name"`
+	Learning string `json:"learning,omitempty"`
+	// Compression of the updates and what one then takes; federated lines only.
+	Compression    string   `json:"compression,omitempty"`
+	BytesPerUpdate int      `json:"bytes_per_update,omitempty"`
+	F1             float64  `json:"f1"`
+	FAR            *float64 `json:"far,omitempty"` // absent where it was not published
+	MAR            *float64 `json:"mar,omitempty"`
 	// The rest is absent for published lines.
 	Confusion    *Confusion `json:"confusion,omitempty"`
 	Precision    float64    `json:"precision,omitempty"`
@@ -156,11 +159,15 @@ func (l Line) cells() []string {
 			delay = fmt.Sprintf("%.0f s", l.MedianDelayS)
 		}
 	}
-	return []string{l.Source, l.Name, orDash(l.Learning), fmt.Sprintf("%.3f", l.F1), percent(l.FAR), percent(l.MAR), events, delay, falseRate, l.Note}
+	size := "–"
+	if l.BytesPerUpdate > 0 {
+		size = fmt.Sprint(l.BytesPerUpdate)
+	}
+	return []string{l.Source, l.Name, orDash(strings.TrimSpace(l.Learning + " " + l.Compression)), size, fmt.Sprintf("%.3f", l.F1), percent(l.FAR), percent(l.MAR), events, delay, falseRate, l.Note}
 }
 
 func skabHead() []string {
-	return []string{"from", "detector", "learning", "F1", "FAR %", "MAR %", "events", "median delay", "false/h", ""}
+	return []string{"from", "detector", "learning", "bytes/update", "F1", "FAR %", "MAR %", "events", "median delay", "false/h", ""}
 }
 
 // Page implements Result.

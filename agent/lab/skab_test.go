@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/millwright-iot/millwright/fedavg/compress"
 	"github.com/millwright-iot/millwright/fedavg/model"
 )
 
@@ -35,8 +36,8 @@ func find(t *testing.T, r *Report, name, learning string) Line {
 
 func TestEvaluateSKAB_RecordedData(t *testing.T) {
 	files := skabFiles(t)
-	r, err := evaluateSKAB(t.Context(), files, model.KindGaussian)
-	if err != nil {
+	r := newSKABReport(files)
+	if err := addLines(t.Context(), r, files, SKABJob(model.KindGaussian), Federated, Central, LocalOnly); err != nil {
 		t.Fatal(err)
 	}
 	if len(files) == 20 { // valve1 and valve2: counted with numpy, apart from this code
@@ -63,9 +64,19 @@ func TestEvaluateSKAB_RecordedData(t *testing.T) {
 
 // The autoencoder takes its time: two files tell whether it works.
 func TestEvaluateSKAB_Autoencoder(t *testing.T) {
-	r, err := evaluateSKAB(t.Context(), skabFiles(t)[:2], model.KindAutoencoder)
-	if err != nil {
+	files := skabFiles(t)[:2]
+	r := newSKABReport(files)
+	if err := addLines(t.Context(), r, files, SKABJob(model.KindAutoencoder), Federated, Central, LocalOnly); err != nil {
 		t.Fatal(err)
+	}
+	small := SKABJob(model.KindAutoencoder)
+	small.Compression = []string{string(compress.Int8)}
+	if err := addLines(t.Context(), r, files, small, Federated); err != nil {
+		t.Fatal(err)
+	}
+	plain := find(t, r, model.KindAutoencoder, Federated)
+	if last := r.Lines[len(r.Lines)-1]; last.Compression != "int8" || last.BytesPerUpdate == 0 || last.BytesPerUpdate >= plain.BytesPerUpdate {
+		t.Errorf("compressed updates take %d bytes (%s), plain ones %d", last.BytesPerUpdate, last.Compression, plain.BytesPerUpdate)
 	}
 	for _, how := range []string{Federated, Central, LocalOnly} {
 		if l := find(t, r, model.KindAutoencoder, how); l.Confusion.TP == 0 || l.Confusion.TN == 0 {
