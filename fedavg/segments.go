@@ -33,10 +33,9 @@ type scratch struct {
 	f64  []fixed
 	sums []int64 // sums that nobody keeps
 
-	rows  [][]float32 // of the updates, see columns
-	keys  []int32     // see sortColumns
-	wide  []float64   // see distances
-	value []float64   // one for each column at hand
+	rows [][]float32 // of the updates, see columns
+	keys []int32     // see sortColumns
+	wide []float64   // see distances
 }
 
 // keep32 stores sums, so that they can be restored.

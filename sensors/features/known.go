@@ -74,9 +74,6 @@ const (
 	needGear                        // the number of teeth
 	needVanes                       // the number of vanes
 	needAmbient                     // another channel's mean
-
-	// needContext is what needs more of a ChannelSpec than the channel.
-	needContext = needShaft | needOrders | needEnvelope | needLine | needGear | needVanes | needAmbient
 )
 
 // definition is one feature, or a family whose members differ in frequencies.
