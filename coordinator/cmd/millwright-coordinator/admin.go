@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/millwright-iot/millwright/coordinator/internal/enrol"
@@ -96,20 +93,14 @@ func (c *gatewayListCmd) Run(std streams) error {
 		return fmt.Errorf("list gateways: %w", err)
 	}
 	if c.JSON {
-		enc := json.NewEncoder(std.out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(list)
+		return printJSON(std.out, list)
 	}
 	var b strings.Builder
 	b.WriteString("GATEWAY\tENROLLED\tCERTIFICATE UNTIL\n")
 	for _, g := range list {
 		fmt.Fprintf(&b, "%s\t%s\t%s\n", g.Name, g.Enrolled.Format(time.DateOnly), g.CertExpires.Format(time.DateOnly))
 	}
-	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-	if _, err := io.WriteString(w, b.String()); err != nil {
-		return err
-	}
-	return w.Flush()
+	return printTable(std.out, b.String())
 }
 
 type gatewayRemoveCmd struct {

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/millwright-iot/millwright/coordinator"
 	"github.com/millwright-iot/millwright/coordinator/internal/enrol"
@@ -33,9 +31,7 @@ func (c *quarantineListCmd) Run(std streams) error {
 		return fmt.Errorf("list quarantine: %w", err)
 	}
 	if c.JSON {
-		enc := json.NewEncoder(std.out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(list)
+		return printJSON(std.out, list)
 	}
 	var b strings.Builder
 	b.WriteString("JOB\tGATEWAY\tSINCE ROUND\tCLEAN ROUNDS\tREASON\n")
@@ -46,11 +42,7 @@ func (c *quarantineListCmd) Run(std streams) error {
 		}
 		fmt.Fprintf(&b, "%s\t%s\t%d\t%s\t%s\n", q.Job, q.Gateway, q.Round, clean, q.Reason)
 	}
-	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-	if _, err := io.WriteString(w, b.String()); err != nil {
-		return err
-	}
-	return w.Flush()
+	return printTable(std.out, b.String())
 }
 
 // whichJob is the gateway and job that a command is about.
