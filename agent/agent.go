@@ -291,7 +291,7 @@ func (l listener) Alarm(machine string, spec job.Spec, out *infer.Output, st ala
 	if out.Change == alarm.Cleared {
 		e.Cleared = out.At.UTC()
 	} else {
-		e.Reasons, e.Evidence = reasons(out.Reasons), out.Evidence.Known()
+		e.Reasons, e.Advice = reasons(out.Reasons), out.Advice.Clone()
 	}
 	l.a.record(e, spec.Digest(), st)
 }

@@ -38,7 +38,7 @@ func (n node) Status() uplink.Status {
 		st := m.Status()
 		out := uplink.MachineStatus{
 			Name: st.Name, Class: st.Class, State: string(st.State), At: st.Output.At, Job: st.Job,
-			ModelVersion: st.Output.Version, JobVersions: map[string]uint64{}, Alarm: st.Alarm.Active,
+			ModelVersion: st.Output.Version, JobVersions: map[string]uint64{}, Alarm: st.Alarm.Active, Advice: st.Output.Advice,
 		}
 		if st.Output.State == infer.Running {
 			out.Zone, out.Score = string(st.Output.Zone), st.Output.Score
@@ -90,7 +90,7 @@ func (n node) Alarms() []uplink.AlarmEvent {
 	for _, e := range n.a.journal.Unacked() {
 		list = append(list, uplink.AlarmEvent{
 			ID: e.ID, Revision: e.Revision, Machine: e.Machine, Class: e.Class, Zone: string(e.Zone), PeakScore: e.PeakScore,
-			Raised: e.Raised, Cleared: e.Cleared, Reasons: contributions(e.Reasons), Job: e.Job, ModelVersion: e.ModelVersion,
+			Raised: e.Raised, Cleared: e.Cleared, Reasons: contributions(e.Reasons), Job: e.Job, ModelVersion: e.ModelVersion, Advice: e.Advice,
 		})
 	}
 	return list

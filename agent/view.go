@@ -75,18 +75,18 @@ type alarmCounts struct {
 }
 
 type machineLine struct {
-	Name         string           `json:"name"`
-	Class        string           `json:"class"`
-	State        infer.State      `json:"state"`
-	Baseline     baselineProgress `json:"baseline"`
-	Score        *float64         `json:"score,omitempty"` // 1 is the alarm threshold
-	Zone         string           `json:"zone,omitempty"`
-	Alarm        bool             `json:"alarm"`
-	Reasons      []journal.Reason `json:"reasons,omitempty"` // largest first
-	Evidence     *infer.Evidence  `json:"evidence,omitempty"`
-	At           time.Time        `json:"at,omitzero"` // end of the newest window
-	Job          string           `json:"job"`
-	ModelVersion uint64           `json:"model_version"` // 0: the machine's own local model
+	Name     string           `json:"name"`
+	Class    string           `json:"class"`
+	State    infer.State      `json:"state"`
+	Baseline baselineProgress `json:"baseline"`
+	Score    *float64         `json:"score,omitempty"` // 1 is the alarm threshold
+	Zone     string           `json:"zone,omitempty"`
+	Alarm    bool             `json:"alarm"`
+	Reasons  []journal.Reason `json:"reasons,omitempty"` // largest first
+	infer.Advice
+	At           time.Time `json:"at,omitzero"` // end of the newest window
+	Job          string    `json:"job"`
+	ModelVersion uint64    `json:"model_version"` // 0: the machine's own local model
 }
 
 type baselineProgress struct {
@@ -194,7 +194,7 @@ func line(s *pipeline.Status) machineLine {
 	if s.Output.State == infer.Running {
 		score := s.Output.Score
 		l.Score, l.Zone, l.Reasons = &score, string(s.Output.Zone), reasons(s.Output.Reasons)
-		l.Evidence = s.Output.Evidence.Known()
+		l.Advice = s.Output.Advice
 	}
 	return l
 }

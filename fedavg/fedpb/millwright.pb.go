@@ -831,6 +831,9 @@ type MachineStatus struct {
 	Job           string                 `protobuf:"bytes,9,opt,name=job,proto3" json:"job,omitempty"`
 	ModelVersion  uint64                 `protobuf:"varint,10,opt,name=model_version,json=modelVersion,proto3" json:"model_version,omitempty"`
 	JobVersions   map[string]uint64      `protobuf:"bytes,11,rep,name=job_versions,json=jobVersions,proto3" json:"job_versions,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // versions in use, by job, shadows included
+	Advice        *Advice                `protobuf:"bytes,12,opt,name=advice,proto3" json:"advice,omitempty"`
+	Drift         []*Drift               `protobuf:"bytes,13,rep,name=drift,proto3" json:"drift,omitempty"`     // what is not as it was, strongest first
+	Quality       *Quality               `protobuf:"bytes,14,opt,name=quality,proto3" json:"quality,omitempty"` // absent until there are labels
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -942,6 +945,552 @@ func (x *MachineStatus) GetJobVersions() map[string]uint64 {
 	return nil
 }
 
+func (x *MachineStatus) GetAdvice() *Advice {
+	if x != nil {
+		return x.Advice
+	}
+	return nil
+}
+
+func (x *MachineStatus) GetDrift() []*Drift {
+	if x != nil {
+		return x.Drift
+	}
+	return nil
+}
+
+func (x *MachineStatus) GetQuality() *Quality {
+	if x != nil {
+		return x.Quality
+	}
+	return nil
+}
+
+// Advice is what is known of a machine beside its score; parts are absent while
+// nothing is known.
+type Advice struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Evidence      *Evidence              `protobuf:"bytes,1,opt,name=evidence,proto3" json:"evidence,omitempty"`
+	Fault         *Fault                 `protobuf:"bytes,2,opt,name=fault,proto3" json:"fault,omitempty"`
+	Life          *Life                  `protobuf:"bytes,3,opt,name=life,proto3" json:"life,omitempty"`
+	Trend         *Trend                 `protobuf:"bytes,4,opt,name=trend,proto3" json:"trend,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Advice) Reset() {
+	*x = Advice{}
+	mi := &file_millwright_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Advice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Advice) ProtoMessage() {}
+
+func (x *Advice) ProtoReflect() protoreflect.Message {
+	mi := &file_millwright_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Advice.ProtoReflect.Descriptor instead.
+func (*Advice) Descriptor() ([]byte, []int) {
+	return file_millwright_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Advice) GetEvidence() *Evidence {
+	if x != nil {
+		return x.Evidence
+	}
+	return nil
+}
+
+func (x *Advice) GetFault() *Fault {
+	if x != nil {
+		return x.Fault
+	}
+	return nil
+}
+
+func (x *Advice) GetLife() *Life {
+	if x != nil {
+		return x.Life
+	}
+	return nil
+}
+
+func (x *Advice) GetTrend() *Trend {
+	if x != nil {
+		return x.Trend
+	}
+	return nil
+}
+
+// Evidence is what the lines of a bearing said in a window.
+type Evidence struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Channel       string                 `protobuf:"bytes,1,opt,name=channel,proto3" json:"channel,omitempty"`
+	Part          string                 `protobuf:"bytes,2,opt,name=part,proto3" json:"part,omitempty"` // outer-race, inner-race, ball, none
+	OuterRaceDb   float64                `protobuf:"fixed64,3,opt,name=outer_race_db,json=outerRaceDb,proto3" json:"outer_race_db,omitempty"`
+	InnerRaceDb   float64                `protobuf:"fixed64,4,opt,name=inner_race_db,json=innerRaceDb,proto3" json:"inner_race_db,omitempty"`
+	BallDb        float64                `protobuf:"fixed64,5,opt,name=ball_db,json=ballDb,proto3" json:"ball_db,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Evidence) Reset() {
+	*x = Evidence{}
+	mi := &file_millwright_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Evidence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Evidence) ProtoMessage() {}
+
+func (x *Evidence) ProtoReflect() protoreflect.Message {
+	mi := &file_millwright_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Evidence.ProtoReflect.Descriptor instead.
+func (*Evidence) Descriptor() ([]byte, []int) {
+	return file_millwright_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Evidence) GetChannel() string {
+	if x != nil {
+		return x.Channel
+	}
+	return ""
+}
+
+func (x *Evidence) GetPart() string {
+	if x != nil {
+		return x.Part
+	}
+	return ""
+}
+
+func (x *Evidence) GetOuterRaceDb() float64 {
+	if x != nil {
+		return x.OuterRaceDb
+	}
+	return 0
+}
+
+func (x *Evidence) GetInnerRaceDb() float64 {
+	if x != nil {
+		return x.InnerRaceDb
+	}
+	return 0
+}
+
+func (x *Evidence) GetBallDb() float64 {
+	if x != nil {
+		return x.BallDb
+	}
+	return 0
+}
+
+// Fault is what a diagnosing job's model makes of a window.
+type Fault struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Class         string                 `protobuf:"bytes,1,opt,name=class,proto3" json:"class,omitempty"` // "unknown" when none is likely enough
+	Probability   float64                `protobuf:"fixed64,2,opt,name=probability,proto3" json:"probability,omitempty"`
+	Job           string                 `protobuf:"bytes,3,opt,name=job,proto3" json:"job,omitempty"`
+	ModelVersion  uint64                 `protobuf:"varint,4,opt,name=model_version,json=modelVersion,proto3" json:"model_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fault) Reset() {
+	*x = Fault{}
+	mi := &file_millwright_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fault) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fault) ProtoMessage() {}
+
+func (x *Fault) ProtoReflect() protoreflect.Message {
+	mi := &file_millwright_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fault.ProtoReflect.Descriptor instead.
+func (*Fault) Descriptor() ([]byte, []int) {
+	return file_millwright_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Fault) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *Fault) GetProbability() float64 {
+	if x != nil {
+		return x.Probability
+	}
+	return 0
+}
+
+func (x *Fault) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *Fault) GetModelVersion() uint64 {
+	if x != nil {
+		return x.ModelVersion
+	}
+	return 0
+}
+
+// Life is the remaining useful life a prognosing job's model predicts, in hours of
+// operation.
+type Life struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Hours         float64                `protobuf:"fixed64,1,opt,name=hours,proto3" json:"hours,omitempty"`
+	LowHours      float64                `protobuf:"fixed64,2,opt,name=low_hours,json=lowHours,proto3" json:"low_hours,omitempty"`
+	HighHours     float64                `protobuf:"fixed64,3,opt,name=high_hours,json=highHours,proto3" json:"high_hours,omitempty"`
+	Confidence    float64                `protobuf:"fixed64,4,opt,name=confidence,proto3" json:"confidence,omitempty"`         // of the interval; 0 without one
+	AtLeast       bool                   `protobuf:"varint,5,opt,name=at_least,json=atLeast,proto3" json:"at_least,omitempty"` // hours is as far as the model looks
+	At            *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=at,proto3" json:"at,omitempty"`
+	Job           string                 `protobuf:"bytes,7,opt,name=job,proto3" json:"job,omitempty"`
+	ModelVersion  uint64                 `protobuf:"varint,8,opt,name=model_version,json=modelVersion,proto3" json:"model_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Life) Reset() {
+	*x = Life{}
+	mi := &file_millwright_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Life) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Life) ProtoMessage() {}
+
+func (x *Life) ProtoReflect() protoreflect.Message {
+	mi := &file_millwright_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Life.ProtoReflect.Descriptor instead.
+func (*Life) Descriptor() ([]byte, []int) {
+	return file_millwright_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Life) GetHours() float64 {
+	if x != nil {
+		return x.Hours
+	}
+	return 0
+}
+
+func (x *Life) GetLowHours() float64 {
+	if x != nil {
+		return x.LowHours
+	}
+	return 0
+}
+
+func (x *Life) GetHighHours() float64 {
+	if x != nil {
+		return x.HighHours
+	}
+	return 0
+}
+
+func (x *Life) GetConfidence() float64 {
+	if x != nil {
+		return x.Confidence
+	}
+	return 0
+}
+
+func (x *Life) GetAtLeast() bool {
+	if x != nil {
+		return x.AtLeast
+	}
+	return false
+}
+
+func (x *Life) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Life) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *Life) GetModelVersion() uint64 {
+	if x != nil {
+		return x.ModelVersion
+	}
+	return 0
+}
+
+// Trend is where the score is going.
+type Trend struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	PerDay        float64                `protobuf:"fixed64,1,opt,name=per_day,json=perDay,proto3" json:"per_day,omitempty"`
+	HoursToAlarm  *float64               `protobuf:"fixed64,2,opt,name=hours_to_alarm,json=hoursToAlarm,proto3,oneof" json:"hours_to_alarm,omitempty"` // absent: not in sight
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Trend) Reset() {
+	*x = Trend{}
+	mi := &file_millwright_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Trend) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Trend) ProtoMessage() {}
+
+func (x *Trend) ProtoReflect() protoreflect.Message {
+	mi := &file_millwright_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Trend.ProtoReflect.Descriptor instead.
+func (*Trend) Descriptor() ([]byte, []int) {
+	return file_millwright_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Trend) GetPerDay() float64 {
+	if x != nil {
+		return x.PerDay
+	}
+	return 0
+}
+
+func (x *Trend) GetHoursToAlarm() float64 {
+	if x != nil && x.HoursToAlarm != nil {
+		return *x.HoursToAlarm
+	}
+	return 0
+}
+
+// Drift is a monitor's finding that something is not as it was.
+type Drift struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Monitor       string                 `protobuf:"bytes,1,opt,name=monitor,proto3" json:"monitor,omitempty"`       // e.g. psi, adwin, page_hinkley, kswin, ddm
+	Subject       string                 `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`       // "channel.feature", "score", or "error"
+	Kind          string                 `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`             // data or concept
+	Statistic     float64                `protobuf:"fixed64,4,opt,name=statistic,proto3" json:"statistic,omitempty"` // of the monitor, and
+	Limit         float64                `protobuf:"fixed64,5,opt,name=limit,proto3" json:"limit,omitempty"`         // where it speaks
+	Since         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Drift) Reset() {
+	*x = Drift{}
+	mi := &file_millwright_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Drift) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Drift) ProtoMessage() {}
+
+func (x *Drift) ProtoReflect() protoreflect.Message {
+	mi := &file_millwright_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Drift.ProtoReflect.Descriptor instead.
+func (*Drift) Descriptor() ([]byte, []int) {
+	return file_millwright_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Drift) GetMonitor() string {
+	if x != nil {
+		return x.Monitor
+	}
+	return ""
+}
+
+func (x *Drift) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Drift) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Drift) GetStatistic() float64 {
+	if x != nil {
+		return x.Statistic
+	}
+	return 0
+}
+
+func (x *Drift) GetLimit() float64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *Drift) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+// Quality is how right the alarms of a machine were, by the labels that arrived.
+type Quality struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	TruePositives  uint64                 `protobuf:"varint,1,opt,name=true_positives,json=truePositives,proto3" json:"true_positives,omitempty"` // episodes that were right
+	FalsePositives uint64                 `protobuf:"varint,2,opt,name=false_positives,json=falsePositives,proto3" json:"false_positives,omitempty"`
+	FalseNegatives uint64                 `protobuf:"varint,3,opt,name=false_negatives,json=falseNegatives,proto3" json:"false_negatives,omitempty"` // failures and faults without an alarm
+	Hours          float64                `protobuf:"fixed64,4,opt,name=hours,proto3" json:"hours,omitempty"`                                        // watched, the machine running
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Quality) Reset() {
+	*x = Quality{}
+	mi := &file_millwright_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Quality) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Quality) ProtoMessage() {}
+
+func (x *Quality) ProtoReflect() protoreflect.Message {
+	mi := &file_millwright_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Quality.ProtoReflect.Descriptor instead.
+func (*Quality) Descriptor() ([]byte, []int) {
+	return file_millwright_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Quality) GetTruePositives() uint64 {
+	if x != nil {
+		return x.TruePositives
+	}
+	return 0
+}
+
+func (x *Quality) GetFalsePositives() uint64 {
+	if x != nil {
+		return x.FalsePositives
+	}
+	return 0
+}
+
+func (x *Quality) GetFalseNegatives() uint64 {
+	if x != nil {
+		return x.FalseNegatives
+	}
+	return 0
+}
+
+func (x *Quality) GetHours() float64 {
+	if x != nil {
+		return x.Hours
+	}
+	return 0
+}
+
 type JobReadiness struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Job           string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
@@ -955,7 +1504,7 @@ type JobReadiness struct {
 
 func (x *JobReadiness) Reset() {
 	*x = JobReadiness{}
-	mi := &file_millwright_proto_msgTypes[13]
+	mi := &file_millwright_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -967,7 +1516,7 @@ func (x *JobReadiness) String() string {
 func (*JobReadiness) ProtoMessage() {}
 
 func (x *JobReadiness) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[13]
+	mi := &file_millwright_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -980,7 +1529,7 @@ func (x *JobReadiness) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobReadiness.ProtoReflect.Descriptor instead.
 func (*JobReadiness) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{13}
+	return file_millwright_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *JobReadiness) GetJob() string {
@@ -1033,13 +1582,15 @@ type AlarmEvent struct {
 	Reasons       []*Contribution        `protobuf:"bytes,9,rep,name=reasons,proto3" json:"reasons,omitempty"`
 	Job           string                 `protobuf:"bytes,10,opt,name=job,proto3" json:"job,omitempty"`
 	ModelVersion  uint64                 `protobuf:"varint,11,opt,name=model_version,json=modelVersion,proto3" json:"model_version,omitempty"`
+	Advice        *Advice                `protobuf:"bytes,12,opt,name=advice,proto3" json:"advice,omitempty"`
+	Verdict       string                 `protobuf:"bytes,13,opt,name=verdict,proto3" json:"verdict,omitempty"` // what people said of it: right, wrong, or absent
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AlarmEvent) Reset() {
 	*x = AlarmEvent{}
-	mi := &file_millwright_proto_msgTypes[14]
+	mi := &file_millwright_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1051,7 +1602,7 @@ func (x *AlarmEvent) String() string {
 func (*AlarmEvent) ProtoMessage() {}
 
 func (x *AlarmEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[14]
+	mi := &file_millwright_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1064,7 +1615,7 @@ func (x *AlarmEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlarmEvent.ProtoReflect.Descriptor instead.
 func (*AlarmEvent) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{14}
+	return file_millwright_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AlarmEvent) GetId() string {
@@ -1144,6 +1695,20 @@ func (x *AlarmEvent) GetModelVersion() uint64 {
 	return 0
 }
 
+func (x *AlarmEvent) GetAdvice() *Advice {
+	if x != nil {
+		return x.Advice
+	}
+	return nil
+}
+
+func (x *AlarmEvent) GetVerdict() string {
+	if x != nil {
+		return x.Verdict
+	}
+	return ""
+}
+
 type AlarmAck struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1154,7 +1719,7 @@ type AlarmAck struct {
 
 func (x *AlarmAck) Reset() {
 	*x = AlarmAck{}
-	mi := &file_millwright_proto_msgTypes[15]
+	mi := &file_millwright_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1166,7 +1731,7 @@ func (x *AlarmAck) String() string {
 func (*AlarmAck) ProtoMessage() {}
 
 func (x *AlarmAck) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[15]
+	mi := &file_millwright_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1179,7 +1744,7 @@ func (x *AlarmAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlarmAck.ProtoReflect.Descriptor instead.
 func (*AlarmAck) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{15}
+	return file_millwright_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *AlarmAck) GetId() string {
@@ -1215,7 +1780,7 @@ type RoundStart struct {
 
 func (x *RoundStart) Reset() {
 	*x = RoundStart{}
-	mi := &file_millwright_proto_msgTypes[16]
+	mi := &file_millwright_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1227,7 +1792,7 @@ func (x *RoundStart) String() string {
 func (*RoundStart) ProtoMessage() {}
 
 func (x *RoundStart) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[16]
+	mi := &file_millwright_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1240,7 +1805,7 @@ func (x *RoundStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoundStart.ProtoReflect.Descriptor instead.
 func (*RoundStart) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{16}
+	return file_millwright_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RoundStart) GetJob() string {
@@ -1319,7 +1884,7 @@ type RoundAnswer struct {
 
 func (x *RoundAnswer) Reset() {
 	*x = RoundAnswer{}
-	mi := &file_millwright_proto_msgTypes[17]
+	mi := &file_millwright_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1331,7 +1896,7 @@ func (x *RoundAnswer) String() string {
 func (*RoundAnswer) ProtoMessage() {}
 
 func (x *RoundAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[17]
+	mi := &file_millwright_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1344,7 +1909,7 @@ func (x *RoundAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoundAnswer.ProtoReflect.Descriptor instead.
 func (*RoundAnswer) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{17}
+	return file_millwright_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RoundAnswer) GetJob() string {
@@ -1395,7 +1960,7 @@ type RoundEnd struct {
 
 func (x *RoundEnd) Reset() {
 	*x = RoundEnd{}
-	mi := &file_millwright_proto_msgTypes[18]
+	mi := &file_millwright_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1407,7 +1972,7 @@ func (x *RoundEnd) String() string {
 func (*RoundEnd) ProtoMessage() {}
 
 func (x *RoundEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[18]
+	mi := &file_millwright_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1420,7 +1985,7 @@ func (x *RoundEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoundEnd.ProtoReflect.Descriptor instead.
 func (*RoundEnd) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{18}
+	return file_millwright_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RoundEnd) GetJob() string {
@@ -1471,7 +2036,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_millwright_proto_msgTypes[19]
+	mi := &file_millwright_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1483,7 +2048,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[19]
+	mi := &file_millwright_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1496,7 +2061,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{19}
+	return file_millwright_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Release) GetJob() string {
@@ -1537,7 +2102,7 @@ type Blob struct {
 
 func (x *Blob) Reset() {
 	*x = Blob{}
-	mi := &file_millwright_proto_msgTypes[20]
+	mi := &file_millwright_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1549,7 +2114,7 @@ func (x *Blob) String() string {
 func (*Blob) ProtoMessage() {}
 
 func (x *Blob) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[20]
+	mi := &file_millwright_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1562,7 +2127,7 @@ func (x *Blob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blob.ProtoReflect.Descriptor instead.
 func (*Blob) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{20}
+	return file_millwright_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Blob) GetSha256() string {
@@ -1589,7 +2154,7 @@ type UploadChunk struct {
 
 func (x *UploadChunk) Reset() {
 	*x = UploadChunk{}
-	mi := &file_millwright_proto_msgTypes[21]
+	mi := &file_millwright_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1601,7 +2166,7 @@ func (x *UploadChunk) String() string {
 func (*UploadChunk) ProtoMessage() {}
 
 func (x *UploadChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[21]
+	mi := &file_millwright_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1614,7 +2179,7 @@ func (x *UploadChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadChunk.ProtoReflect.Descriptor instead.
 func (*UploadChunk) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{21}
+	return file_millwright_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *UploadChunk) GetHeader() *UploadHeader {
@@ -1644,7 +2209,7 @@ type UploadHeader struct {
 
 func (x *UploadHeader) Reset() {
 	*x = UploadHeader{}
-	mi := &file_millwright_proto_msgTypes[22]
+	mi := &file_millwright_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1656,7 +2221,7 @@ func (x *UploadHeader) String() string {
 func (*UploadHeader) ProtoMessage() {}
 
 func (x *UploadHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[22]
+	mi := &file_millwright_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1669,7 +2234,7 @@ func (x *UploadHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadHeader.ProtoReflect.Descriptor instead.
 func (*UploadHeader) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{22}
+	return file_millwright_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *UploadHeader) GetJob() string {
@@ -1716,7 +2281,7 @@ type UploadState struct {
 
 func (x *UploadState) Reset() {
 	*x = UploadState{}
-	mi := &file_millwright_proto_msgTypes[23]
+	mi := &file_millwright_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1728,7 +2293,7 @@ func (x *UploadState) String() string {
 func (*UploadState) ProtoMessage() {}
 
 func (x *UploadState) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[23]
+	mi := &file_millwright_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1741,7 +2306,7 @@ func (x *UploadState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadState.ProtoReflect.Descriptor instead.
 func (*UploadState) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{23}
+	return file_millwright_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *UploadState) GetOffset() uint64 {
@@ -1761,7 +2326,7 @@ type UploadReceipt struct {
 
 func (x *UploadReceipt) Reset() {
 	*x = UploadReceipt{}
-	mi := &file_millwright_proto_msgTypes[24]
+	mi := &file_millwright_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1773,7 +2338,7 @@ func (x *UploadReceipt) String() string {
 func (*UploadReceipt) ProtoMessage() {}
 
 func (x *UploadReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[24]
+	mi := &file_millwright_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1786,7 +2351,7 @@ func (x *UploadReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadReceipt.ProtoReflect.Descriptor instead.
 func (*UploadReceipt) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{24}
+	return file_millwright_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *UploadReceipt) GetDuplicate() bool {
@@ -1813,7 +2378,7 @@ type DownloadRequest struct {
 
 func (x *DownloadRequest) Reset() {
 	*x = DownloadRequest{}
-	mi := &file_millwright_proto_msgTypes[25]
+	mi := &file_millwright_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1825,7 +2390,7 @@ func (x *DownloadRequest) String() string {
 func (*DownloadRequest) ProtoMessage() {}
 
 func (x *DownloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[25]
+	mi := &file_millwright_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1838,7 +2403,7 @@ func (x *DownloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DownloadRequest.ProtoReflect.Descriptor instead.
 func (*DownloadRequest) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{25}
+	return file_millwright_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DownloadRequest) GetSha256() string {
@@ -1864,7 +2429,7 @@ type BlobChunk struct {
 
 func (x *BlobChunk) Reset() {
 	*x = BlobChunk{}
-	mi := &file_millwright_proto_msgTypes[26]
+	mi := &file_millwright_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1876,7 +2441,7 @@ func (x *BlobChunk) String() string {
 func (*BlobChunk) ProtoMessage() {}
 
 func (x *BlobChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[26]
+	mi := &file_millwright_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1889,7 +2454,7 @@ func (x *BlobChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlobChunk.ProtoReflect.Descriptor instead.
 func (*BlobChunk) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{26}
+	return file_millwright_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *BlobChunk) GetData() []byte {
@@ -1952,7 +2517,7 @@ const file_millwright_proto_rawDesc = "" +
 	"\x15dropped_samples_total\x18\x04 \x03(\v2..millwright.v1.Status.DroppedSamplesTotalEntryR\x13droppedSamplesTotal\x1aF\n" +
 	"\x18DroppedSamplesTotalEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xbb\x03\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xc8\x04\n" +
 	"\rMachineStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05class\x18\x02 \x01(\tR\x05class\x12\x14\n" +
@@ -1965,16 +2530,63 @@ const file_millwright_proto_rawDesc = "" +
 	"\x03job\x18\t \x01(\tR\x03job\x12#\n" +
 	"\rmodel_version\x18\n" +
 	" \x01(\x04R\fmodelVersion\x12P\n" +
-	"\fjob_versions\x18\v \x03(\v2-.millwright.v1.MachineStatus.JobVersionsEntryR\vjobVersions\x1a>\n" +
+	"\fjob_versions\x18\v \x03(\v2-.millwright.v1.MachineStatus.JobVersionsEntryR\vjobVersions\x12-\n" +
+	"\x06advice\x18\f \x01(\v2\x15.millwright.v1.AdviceR\x06advice\x12*\n" +
+	"\x05drift\x18\r \x03(\v2\x14.millwright.v1.DriftR\x05drift\x120\n" +
+	"\aquality\x18\x0e \x01(\v2\x16.millwright.v1.QualityR\aquality\x1a>\n" +
 	"\x10JobVersionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x80\x01\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xbe\x01\n" +
+	"\x06Advice\x123\n" +
+	"\bevidence\x18\x01 \x01(\v2\x17.millwright.v1.EvidenceR\bevidence\x12*\n" +
+	"\x05fault\x18\x02 \x01(\v2\x14.millwright.v1.FaultR\x05fault\x12'\n" +
+	"\x04life\x18\x03 \x01(\v2\x13.millwright.v1.LifeR\x04life\x12*\n" +
+	"\x05trend\x18\x04 \x01(\v2\x14.millwright.v1.TrendR\x05trend\"\x99\x01\n" +
+	"\bEvidence\x12\x18\n" +
+	"\achannel\x18\x01 \x01(\tR\achannel\x12\x12\n" +
+	"\x04part\x18\x02 \x01(\tR\x04part\x12\"\n" +
+	"\router_race_db\x18\x03 \x01(\x01R\vouterRaceDb\x12\"\n" +
+	"\rinner_race_db\x18\x04 \x01(\x01R\vinnerRaceDb\x12\x17\n" +
+	"\aball_db\x18\x05 \x01(\x01R\x06ballDb\"v\n" +
+	"\x05Fault\x12\x14\n" +
+	"\x05class\x18\x01 \x01(\tR\x05class\x12 \n" +
+	"\vprobability\x18\x02 \x01(\x01R\vprobability\x12\x10\n" +
+	"\x03job\x18\x03 \x01(\tR\x03job\x12#\n" +
+	"\rmodel_version\x18\x04 \x01(\x04R\fmodelVersion\"\xf6\x01\n" +
+	"\x04Life\x12\x14\n" +
+	"\x05hours\x18\x01 \x01(\x01R\x05hours\x12\x1b\n" +
+	"\tlow_hours\x18\x02 \x01(\x01R\blowHours\x12\x1d\n" +
+	"\n" +
+	"high_hours\x18\x03 \x01(\x01R\thighHours\x12\x1e\n" +
+	"\n" +
+	"confidence\x18\x04 \x01(\x01R\n" +
+	"confidence\x12\x19\n" +
+	"\bat_least\x18\x05 \x01(\bR\aatLeast\x12*\n" +
+	"\x02at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x10\n" +
+	"\x03job\x18\a \x01(\tR\x03job\x12#\n" +
+	"\rmodel_version\x18\b \x01(\x04R\fmodelVersion\"^\n" +
+	"\x05Trend\x12\x17\n" +
+	"\aper_day\x18\x01 \x01(\x01R\x06perDay\x12)\n" +
+	"\x0ehours_to_alarm\x18\x02 \x01(\x01H\x00R\fhoursToAlarm\x88\x01\x01B\x11\n" +
+	"\x0f_hours_to_alarm\"\xb5\x01\n" +
+	"\x05Drift\x12\x18\n" +
+	"\amonitor\x18\x01 \x01(\tR\amonitor\x12\x18\n" +
+	"\asubject\x18\x02 \x01(\tR\asubject\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x1c\n" +
+	"\tstatistic\x18\x04 \x01(\x01R\tstatistic\x12\x14\n" +
+	"\x05limit\x18\x05 \x01(\x01R\x05limit\x120\n" +
+	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\x98\x01\n" +
+	"\aQuality\x12%\n" +
+	"\x0etrue_positives\x18\x01 \x01(\x04R\rtruePositives\x12'\n" +
+	"\x0ffalse_positives\x18\x02 \x01(\x04R\x0efalsePositives\x12'\n" +
+	"\x0ffalse_negatives\x18\x03 \x01(\x04R\x0efalseNegatives\x12\x14\n" +
+	"\x05hours\x18\x04 \x01(\x01R\x05hours\"\x80\x01\n" +
 	"\fJobReadiness\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x14\n" +
 	"\x05ready\x18\x03 \x01(\bR\x05ready\x12\x18\n" +
 	"\asamples\x18\x04 \x01(\x04R\asamples\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"\xf3\x02\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"\xbc\x03\n" +
 	"\n" +
 	"AlarmEvent\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
@@ -1989,7 +2601,9 @@ const file_millwright_proto_rawDesc = "" +
 	"\areasons\x18\t \x03(\v2\x1b.millwright.v1.ContributionR\areasons\x12\x10\n" +
 	"\x03job\x18\n" +
 	" \x01(\tR\x03job\x12#\n" +
-	"\rmodel_version\x18\v \x01(\x04R\fmodelVersion\"6\n" +
+	"\rmodel_version\x18\v \x01(\x04R\fmodelVersion\x12-\n" +
+	"\x06advice\x18\f \x01(\v2\x15.millwright.v1.AdviceR\x06advice\x12\x18\n" +
+	"\averdict\x18\r \x01(\tR\averdict\"6\n" +
 	"\bAlarmAck\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\rR\brevision\"\xab\x02\n" +
@@ -2065,7 +2679,7 @@ func file_millwright_proto_rawDescGZIP() []byte {
 	return file_millwright_proto_rawDescData
 }
 
-var file_millwright_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_millwright_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_millwright_proto_goTypes = []any{
 	(*EnrolRequest)(nil),          // 0: millwright.v1.EnrolRequest
 	(*EnrolResponse)(nil),         // 1: millwright.v1.EnrolResponse
@@ -2080,70 +2694,87 @@ var file_millwright_proto_goTypes = []any{
 	(*Contribution)(nil),          // 10: millwright.v1.Contribution
 	(*Status)(nil),                // 11: millwright.v1.Status
 	(*MachineStatus)(nil),         // 12: millwright.v1.MachineStatus
-	(*JobReadiness)(nil),          // 13: millwright.v1.JobReadiness
-	(*AlarmEvent)(nil),            // 14: millwright.v1.AlarmEvent
-	(*AlarmAck)(nil),              // 15: millwright.v1.AlarmAck
-	(*RoundStart)(nil),            // 16: millwright.v1.RoundStart
-	(*RoundAnswer)(nil),           // 17: millwright.v1.RoundAnswer
-	(*RoundEnd)(nil),              // 18: millwright.v1.RoundEnd
-	(*Release)(nil),               // 19: millwright.v1.Release
-	(*Blob)(nil),                  // 20: millwright.v1.Blob
-	(*UploadChunk)(nil),           // 21: millwright.v1.UploadChunk
-	(*UploadHeader)(nil),          // 22: millwright.v1.UploadHeader
-	(*UploadState)(nil),           // 23: millwright.v1.UploadState
-	(*UploadReceipt)(nil),         // 24: millwright.v1.UploadReceipt
-	(*DownloadRequest)(nil),       // 25: millwright.v1.DownloadRequest
-	(*BlobChunk)(nil),             // 26: millwright.v1.BlobChunk
-	nil,                           // 27: millwright.v1.Status.DroppedSamplesTotalEntry
-	nil,                           // 28: millwright.v1.MachineStatus.JobVersionsEntry
-	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
+	(*Advice)(nil),                // 13: millwright.v1.Advice
+	(*Evidence)(nil),              // 14: millwright.v1.Evidence
+	(*Fault)(nil),                 // 15: millwright.v1.Fault
+	(*Life)(nil),                  // 16: millwright.v1.Life
+	(*Trend)(nil),                 // 17: millwright.v1.Trend
+	(*Drift)(nil),                 // 18: millwright.v1.Drift
+	(*Quality)(nil),               // 19: millwright.v1.Quality
+	(*JobReadiness)(nil),          // 20: millwright.v1.JobReadiness
+	(*AlarmEvent)(nil),            // 21: millwright.v1.AlarmEvent
+	(*AlarmAck)(nil),              // 22: millwright.v1.AlarmAck
+	(*RoundStart)(nil),            // 23: millwright.v1.RoundStart
+	(*RoundAnswer)(nil),           // 24: millwright.v1.RoundAnswer
+	(*RoundEnd)(nil),              // 25: millwright.v1.RoundEnd
+	(*Release)(nil),               // 26: millwright.v1.Release
+	(*Blob)(nil),                  // 27: millwright.v1.Blob
+	(*UploadChunk)(nil),           // 28: millwright.v1.UploadChunk
+	(*UploadHeader)(nil),          // 29: millwright.v1.UploadHeader
+	(*UploadState)(nil),           // 30: millwright.v1.UploadState
+	(*UploadReceipt)(nil),         // 31: millwright.v1.UploadReceipt
+	(*DownloadRequest)(nil),       // 32: millwright.v1.DownloadRequest
+	(*BlobChunk)(nil),             // 33: millwright.v1.BlobChunk
+	nil,                           // 34: millwright.v1.Status.DroppedSamplesTotalEntry
+	nil,                           // 35: millwright.v1.MachineStatus.JobVersionsEntry
+	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
 }
 var file_millwright_proto_depIdxs = []int32{
 	5,  // 0: millwright.v1.FromAgent.hello:type_name -> millwright.v1.Hello
 	11, // 1: millwright.v1.FromAgent.status:type_name -> millwright.v1.Status
-	14, // 2: millwright.v1.FromAgent.alarm:type_name -> millwright.v1.AlarmEvent
-	17, // 3: millwright.v1.FromAgent.round_answer:type_name -> millwright.v1.RoundAnswer
+	21, // 2: millwright.v1.FromAgent.alarm:type_name -> millwright.v1.AlarmEvent
+	24, // 3: millwright.v1.FromAgent.round_answer:type_name -> millwright.v1.RoundAnswer
 	7,  // 4: millwright.v1.FromCoordinator.welcome:type_name -> millwright.v1.Welcome
 	8,  // 5: millwright.v1.FromCoordinator.jobs:type_name -> millwright.v1.Jobs
-	16, // 6: millwright.v1.FromCoordinator.round_start:type_name -> millwright.v1.RoundStart
-	18, // 7: millwright.v1.FromCoordinator.round_end:type_name -> millwright.v1.RoundEnd
-	19, // 8: millwright.v1.FromCoordinator.release:type_name -> millwright.v1.Release
-	15, // 9: millwright.v1.FromCoordinator.alarm_ack:type_name -> millwright.v1.AlarmAck
+	23, // 6: millwright.v1.FromCoordinator.round_start:type_name -> millwright.v1.RoundStart
+	25, // 7: millwright.v1.FromCoordinator.round_end:type_name -> millwright.v1.RoundEnd
+	26, // 8: millwright.v1.FromCoordinator.release:type_name -> millwright.v1.Release
+	22, // 9: millwright.v1.FromCoordinator.alarm_ack:type_name -> millwright.v1.AlarmAck
 	6,  // 10: millwright.v1.Hello.machines:type_name -> millwright.v1.MachineInfo
-	29, // 11: millwright.v1.Welcome.now:type_name -> google.protobuf.Timestamp
+	36, // 11: millwright.v1.Welcome.now:type_name -> google.protobuf.Timestamp
 	9,  // 12: millwright.v1.Jobs.jobs:type_name -> millwright.v1.Job
 	12, // 13: millwright.v1.Status.machines:type_name -> millwright.v1.MachineStatus
-	13, // 14: millwright.v1.Status.jobs:type_name -> millwright.v1.JobReadiness
-	27, // 15: millwright.v1.Status.dropped_samples_total:type_name -> millwright.v1.Status.DroppedSamplesTotalEntry
+	20, // 14: millwright.v1.Status.jobs:type_name -> millwright.v1.JobReadiness
+	34, // 15: millwright.v1.Status.dropped_samples_total:type_name -> millwright.v1.Status.DroppedSamplesTotalEntry
 	10, // 16: millwright.v1.MachineStatus.reasons:type_name -> millwright.v1.Contribution
-	29, // 17: millwright.v1.MachineStatus.at:type_name -> google.protobuf.Timestamp
-	28, // 18: millwright.v1.MachineStatus.job_versions:type_name -> millwright.v1.MachineStatus.JobVersionsEntry
-	29, // 19: millwright.v1.AlarmEvent.raised:type_name -> google.protobuf.Timestamp
-	29, // 20: millwright.v1.AlarmEvent.cleared:type_name -> google.protobuf.Timestamp
-	10, // 21: millwright.v1.AlarmEvent.reasons:type_name -> millwright.v1.Contribution
-	20, // 22: millwright.v1.RoundStart.model:type_name -> millwright.v1.Blob
-	29, // 23: millwright.v1.RoundStart.deadline:type_name -> google.protobuf.Timestamp
-	20, // 24: millwright.v1.RoundStart.state:type_name -> millwright.v1.Blob
-	20, // 25: millwright.v1.Release.model:type_name -> millwright.v1.Blob
-	22, // 26: millwright.v1.UploadChunk.header:type_name -> millwright.v1.UploadHeader
-	20, // 27: millwright.v1.UploadHeader.blob:type_name -> millwright.v1.Blob
-	0,  // 28: millwright.v1.Enrolment.Enrol:input_type -> millwright.v1.EnrolRequest
-	2,  // 29: millwright.v1.Enrolment.Renew:input_type -> millwright.v1.RenewRequest
-	3,  // 30: millwright.v1.Federation.Session:input_type -> millwright.v1.FromAgent
-	21, // 31: millwright.v1.Federation.Upload:input_type -> millwright.v1.UploadChunk
-	22, // 32: millwright.v1.Federation.UploadStatus:input_type -> millwright.v1.UploadHeader
-	25, // 33: millwright.v1.Federation.Download:input_type -> millwright.v1.DownloadRequest
-	1,  // 34: millwright.v1.Enrolment.Enrol:output_type -> millwright.v1.EnrolResponse
-	1,  // 35: millwright.v1.Enrolment.Renew:output_type -> millwright.v1.EnrolResponse
-	4,  // 36: millwright.v1.Federation.Session:output_type -> millwright.v1.FromCoordinator
-	24, // 37: millwright.v1.Federation.Upload:output_type -> millwright.v1.UploadReceipt
-	23, // 38: millwright.v1.Federation.UploadStatus:output_type -> millwright.v1.UploadState
-	26, // 39: millwright.v1.Federation.Download:output_type -> millwright.v1.BlobChunk
-	34, // [34:40] is the sub-list for method output_type
-	28, // [28:34] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	36, // 17: millwright.v1.MachineStatus.at:type_name -> google.protobuf.Timestamp
+	35, // 18: millwright.v1.MachineStatus.job_versions:type_name -> millwright.v1.MachineStatus.JobVersionsEntry
+	13, // 19: millwright.v1.MachineStatus.advice:type_name -> millwright.v1.Advice
+	18, // 20: millwright.v1.MachineStatus.drift:type_name -> millwright.v1.Drift
+	19, // 21: millwright.v1.MachineStatus.quality:type_name -> millwright.v1.Quality
+	14, // 22: millwright.v1.Advice.evidence:type_name -> millwright.v1.Evidence
+	15, // 23: millwright.v1.Advice.fault:type_name -> millwright.v1.Fault
+	16, // 24: millwright.v1.Advice.life:type_name -> millwright.v1.Life
+	17, // 25: millwright.v1.Advice.trend:type_name -> millwright.v1.Trend
+	36, // 26: millwright.v1.Life.at:type_name -> google.protobuf.Timestamp
+	36, // 27: millwright.v1.Drift.since:type_name -> google.protobuf.Timestamp
+	36, // 28: millwright.v1.AlarmEvent.raised:type_name -> google.protobuf.Timestamp
+	36, // 29: millwright.v1.AlarmEvent.cleared:type_name -> google.protobuf.Timestamp
+	10, // 30: millwright.v1.AlarmEvent.reasons:type_name -> millwright.v1.Contribution
+	13, // 31: millwright.v1.AlarmEvent.advice:type_name -> millwright.v1.Advice
+	27, // 32: millwright.v1.RoundStart.model:type_name -> millwright.v1.Blob
+	36, // 33: millwright.v1.RoundStart.deadline:type_name -> google.protobuf.Timestamp
+	27, // 34: millwright.v1.RoundStart.state:type_name -> millwright.v1.Blob
+	27, // 35: millwright.v1.Release.model:type_name -> millwright.v1.Blob
+	29, // 36: millwright.v1.UploadChunk.header:type_name -> millwright.v1.UploadHeader
+	27, // 37: millwright.v1.UploadHeader.blob:type_name -> millwright.v1.Blob
+	0,  // 38: millwright.v1.Enrolment.Enrol:input_type -> millwright.v1.EnrolRequest
+	2,  // 39: millwright.v1.Enrolment.Renew:input_type -> millwright.v1.RenewRequest
+	3,  // 40: millwright.v1.Federation.Session:input_type -> millwright.v1.FromAgent
+	28, // 41: millwright.v1.Federation.Upload:input_type -> millwright.v1.UploadChunk
+	29, // 42: millwright.v1.Federation.UploadStatus:input_type -> millwright.v1.UploadHeader
+	32, // 43: millwright.v1.Federation.Download:input_type -> millwright.v1.DownloadRequest
+	1,  // 44: millwright.v1.Enrolment.Enrol:output_type -> millwright.v1.EnrolResponse
+	1,  // 45: millwright.v1.Enrolment.Renew:output_type -> millwright.v1.EnrolResponse
+	4,  // 46: millwright.v1.Federation.Session:output_type -> millwright.v1.FromCoordinator
+	31, // 47: millwright.v1.Federation.Upload:output_type -> millwright.v1.UploadReceipt
+	30, // 48: millwright.v1.Federation.UploadStatus:output_type -> millwright.v1.UploadState
+	33, // 49: millwright.v1.Federation.Download:output_type -> millwright.v1.BlobChunk
+	44, // [44:50] is the sub-list for method output_type
+	38, // [38:44] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_millwright_proto_init() }
@@ -2165,13 +2796,14 @@ func file_millwright_proto_init() {
 		(*FromCoordinator_Release)(nil),
 		(*FromCoordinator_AlarmAck)(nil),
 	}
+	file_millwright_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millwright_proto_rawDesc), len(file_millwright_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

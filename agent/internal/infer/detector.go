@@ -55,8 +55,9 @@ type Output struct {
 	// Reasons for Score, largest first. Owned by the Detector and overwritten by
 	// the next Observe.
 	Reasons []Reason
-	// Evidence of a bearing's lines; the Detector leaves it to its caller.
-	Evidence Evidence
+	// Advice is left to the Detector's caller; what it points to is overwritten by
+	// the next window.
+	Advice Advice
 }
 
 // Detector follows one machine under one job: it collects the machine's healthy

@@ -1,7 +1,7 @@
 package infer
 
 // Evidence is what the lines of a machine's bearing said in one window, of the channel
-// on which they stand highest. The zero value says that no such features are computed.
+// on which they stand highest.
 type Evidence struct {
 	Channel string `json:"channel"`
 	// Part is which part of the bearing the lines accuse: outer-race, inner-race, ball,
@@ -16,11 +16,3 @@ type Evidence struct {
 
 // NoPart is the Part when nothing stands out.
 const NoPart = "none"
-
-// Known returns e, or nil if no such features are computed.
-func (e Evidence) Known() *Evidence {
-	if e.Channel == "" {
-		return nil
-	}
-	return &e
-}

@@ -32,21 +32,20 @@ type Reason struct {
 
 // Episode is one alarm of one machine, as it stands.
 type Episode struct {
-	ID        string     `json:"id"`
-	Revision  uint32     `json:"revision"` // grows with each event
-	Gateway   string     `json:"gateway"`
-	Machine   string     `json:"machine"`
-	Class     string     `json:"class"`
-	Active    bool       `json:"active"`
-	Zone      alarm.Zone `json:"zone"`       // worst of the episode
-	PeakScore float64    `json:"peak_score"` // 1 is the alarm threshold
-	Raised    time.Time  `json:"raised"`
-	Cleared   time.Time  `json:"cleared,omitzero"`
-	Reasons   []Reason   `json:"reasons"` // of the newest event before the end, largest first
-	// Evidence of a bearing's lines at the same event; nil if the job has no such features.
-	Evidence     *infer.Evidence `json:"evidence,omitempty"`
-	Job          string          `json:"job"`
-	ModelVersion uint64          `json:"model_version"` // 0: the machine's own local model
+	ID           string     `json:"id"`
+	Revision     uint32     `json:"revision"` // grows with each event
+	Gateway      string     `json:"gateway"`
+	Machine      string     `json:"machine"`
+	Class        string     `json:"class"`
+	Active       bool       `json:"active"`
+	Zone         alarm.Zone `json:"zone"`       // worst of the episode
+	PeakScore    float64    `json:"peak_score"` // 1 is the alarm threshold
+	Raised       time.Time  `json:"raised"`
+	Cleared      time.Time  `json:"cleared,omitzero"`
+	Reasons      []Reason   `json:"reasons"` // of the newest event before the end, largest first
+	infer.Advice            // at the same event
+	Job          string     `json:"job"`
+	ModelVersion uint64     `json:"model_version"` // 0: the machine's own local model
 }
 
 type entry struct {
@@ -105,7 +104,7 @@ func NewID() string {
 func (j *Journal) Put(e Episode, digest string, st alarm.State) Episode {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	e.Reasons = slices.Clone(e.Reasons)
+	e.Reasons, e.Advice = slices.Clone(e.Reasons), e.Advice.Clone()
 	j.c.Machines[e.Machine] = machineState{digest, st}
 	if i := j.find(e.ID); i >= 0 {
 		e.Revision = j.c.Episodes[i].Revision + 1

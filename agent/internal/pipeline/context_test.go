@@ -93,7 +93,7 @@ func TestMachine_EvidenceOfABearing(t *testing.T) {
 		}
 		return v
 	}
-	if e := front.evidence(vector(true)); e.Channel != "vibration" || e.Part != string(bearing.OuterRace) || e.OuterRaceDB < e.InnerRaceDB+6 || e.Known() == nil {
+	if e := front.evidence(vector(true)); e.Channel != "vibration" || e.Part != string(bearing.OuterRace) || e.OuterRaceDB < e.InnerRaceDB+6 {
 		t.Errorf("damaged outer race: %+v", e)
 	}
 	if e := front.evidence(vector(false)); e.Part != infer.NoPart || e.OuterRaceDB > 10 {
@@ -104,7 +104,7 @@ func TestMachine_EvidenceOfABearing(t *testing.T) {
 	if front, err = r.m.newFront(spec.WithDefaults().Features); err != nil {
 		t.Fatal(err)
 	}
-	if e := front.evidence([]float64{1, 30, 5}); e.Known() != nil {
+	if e := front.evidence([]float64{1, 30, 5}); e != nil {
 		t.Errorf("two of three: %+v", e)
 	}
 }

@@ -26,16 +26,21 @@ func bearings(channels, names []string) []bearingAt {
 	return all
 }
 
-// evidence is what the bearings say, of the channel on which a line stands highest.
-func (f *front) evidence(vector []float64) infer.Evidence {
-	var found infer.Evidence
+// evidence is what the bearings say, of the channel on which a line stands highest;
+// nil if no such features are computed. The next call overwrites it.
+func (f *front) evidence(vector []float64) *infer.Evidence {
+	if len(f.bearings) == 0 {
+		return nil
+	}
+	found := &f.found
+	*found = infer.Evidence{}
 	highest := 0.0
 	for _, b := range f.bearings {
 		e := bearing.Evidence{OuterDB: vector[b.outer], InnerDB: vector[b.inner], BallDB: vector[b.ball]}
 		if top := max(e.OuterDB, e.InnerDB, e.BallDB); found.Channel == "" || top > highest {
 			highest = top
 			v := e.Accuse(0)
-			found = infer.Evidence{Channel: b.channel, Part: string(v.Part), OuterRaceDB: e.OuterDB, InnerRaceDB: e.InnerDB, BallDB: e.BallDB}
+			*found = infer.Evidence{Channel: b.channel, Part: string(v.Part), OuterRaceDB: e.OuterDB, InnerRaceDB: e.InnerDB, BallDB: e.BallDB}
 			if v.Eliminated {
 				found.Part = infer.NoPart
 			}

@@ -33,6 +33,7 @@ type front struct {
 	extractor *features.Extractor
 	vector    []float64
 	bearings  []bearingAt
+	found     infer.Evidence             // scratch
 	emit      func(*window.Window) error // made once, so that a block allocates nothing
 
 	tracks []*track

@@ -215,7 +215,7 @@ func (m *Machine) window(f *front, w *window.Window) {
 		}
 		healthy = healthy || (out.State == infer.Running && out.Healthy)
 		learned = learned || (out.State == infer.Baseline && out.Have > f.stored)
-		out.Evidence = f.evidence(vector)
+		out.Advice.Evidence = f.evidence(vector)
 		m.note(t, out)
 	}
 	if f == m.serving.front {

@@ -80,6 +80,7 @@ func (m *Machine) Status() Status {
 	}
 	s.Have, s.Want = t.detector.Progress()
 	s.Output.Reasons = slices.Clone(t.out.Reasons)
+	s.Output.Advice = t.out.Advice.Clone()
 	s.Output.Version = t.detector.Version()
 	for k, v := range m.unserved {
 		s.Unserved[k] = v

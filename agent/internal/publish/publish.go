@@ -80,7 +80,7 @@ func New(opts Options, log *slog.Logger) *Publisher {
 	}
 }
 
-// Score queues a score, which is news for staleAfter. It allocates nothing.
+// Score queues a score, which is news for staleAfter. It allocates for advice only.
 func (p *Publisher) Score(machine, class, job string, staleAfter time.Duration, out *infer.Output) {
 	p.mu.Lock()
 	if !p.stats.Connected {
@@ -96,7 +96,7 @@ func (p *Publisher) Score(machine, class, job string, staleAfter time.Duration, 
 	p.count++
 	s.Machine, s.Class, s.Job, s.StaleAfter, s.Output = machine, class, job, staleAfter, *out
 	s.ReasonCount = copy(s.Reasons[:], out.Reasons)
-	s.Output.Reasons = nil
+	s.Output.Reasons, s.Output.Advice = nil, out.Advice.Clone()
 	p.mu.Unlock()
 	p.signal()
 }
@@ -277,19 +277,19 @@ func (p *Publisher) topic(machine, kind string) string {
 
 // scoreDocument is the JSON of a score.
 type scoreDocument struct {
-	Gateway      string           `json:"gateway"`
-	Machine      string           `json:"machine"`
-	Class        string           `json:"class"`
-	At           time.Time        `json:"at"` // end of the window
-	State        infer.State      `json:"state"`
-	Baseline     *progress        `json:"baseline,omitempty"` // while state is baseline
-	Score        *float64         `json:"score,omitempty"`    // while running; 1 is the alarm threshold
-	Zone         alarm.Zone       `json:"zone,omitempty"`
-	Alarm        bool             `json:"alarm"`
-	Reasons      []journal.Reason `json:"reasons,omitempty"`
-	Evidence     *infer.Evidence  `json:"evidence,omitempty"`
-	Job          string           `json:"job"`
-	ModelVersion uint64           `json:"model_version"`
+	Gateway  string           `json:"gateway"`
+	Machine  string           `json:"machine"`
+	Class    string           `json:"class"`
+	At       time.Time        `json:"at"` // end of the window
+	State    infer.State      `json:"state"`
+	Baseline *progress        `json:"baseline,omitempty"` // while state is baseline
+	Score    *float64         `json:"score,omitempty"`    // while running; 1 is the alarm threshold
+	Zone     alarm.Zone       `json:"zone,omitempty"`
+	Alarm    bool             `json:"alarm"`
+	Reasons  []journal.Reason `json:"reasons,omitempty"`
+	infer.Advice
+	Job          string `json:"job"`
+	ModelVersion uint64 `json:"model_version"`
 }
 
 type progress struct {
@@ -306,7 +306,7 @@ func (p *Publisher) document(s *Score) scoreDocument {
 		d.Baseline = &progress{s.Output.Have, s.Output.Want}
 		return d
 	}
-	d.Score, d.Zone, d.Evidence = &s.Output.Score, s.Output.Zone, s.Output.Evidence.Known()
+	d.Score, d.Zone, d.Advice = &s.Output.Score, s.Output.Zone, s.Output.Advice
 	for _, r := range s.Reasons[:s.ReasonCount] {
 		d.Reasons = append(d.Reasons, journal.Reason(r))
 	}

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/millwright-iot/millwright/agent/internal/infer"
 	"github.com/millwright-iot/millwright/fedavg/fedpb"
 )
 
@@ -42,6 +43,7 @@ func statusOf(s Status) *fedpb.Status {
 		out.Machines = append(out.Machines, &fedpb.MachineStatus{
 			Name: m.Name, Class: m.Class, State: m.State, Zone: m.Zone, Score: m.Score, Alarm: m.Alarm,
 			Reasons: reasonsOf(m.Reasons), At: timeOf(m.At), Job: m.Job, ModelVersion: m.ModelVersion, JobVersions: m.JobVersions,
+			Advice: adviceOf(m.Advice), Drift: driftOf(m.Drift), Quality: qualityOf(m.Quality),
 		})
 	}
 	for _, j := range s.Jobs {
@@ -56,7 +58,48 @@ func alarmOf(e AlarmEvent) *fedpb.AlarmEvent {
 	return &fedpb.AlarmEvent{
 		Id: e.ID, Revision: e.Revision, Machine: e.Machine, Class: e.Class, Zone: e.Zone, PeakScore: e.PeakScore,
 		Raised: timeOf(e.Raised), Cleared: timeOf(e.Cleared), Reasons: reasonsOf(e.Reasons), Job: e.Job, ModelVersion: e.ModelVersion,
+		Advice: adviceOf(e.Advice), Verdict: e.Verdict,
 	}
+}
+
+func adviceOf(a infer.Advice) *fedpb.Advice {
+	if a == (infer.Advice{}) {
+		return nil
+	}
+	out := &fedpb.Advice{}
+	if e := a.Evidence; e != nil {
+		out.Evidence = &fedpb.Evidence{Channel: e.Channel, Part: e.Part, OuterRaceDb: e.OuterRaceDB, InnerRaceDb: e.InnerRaceDB, BallDb: e.BallDB}
+	}
+	if f := a.Fault; f != nil {
+		out.Fault = &fedpb.Fault{Class: f.Class, Probability: f.Probability, Job: f.Job, ModelVersion: f.ModelVersion}
+	}
+	if l := a.Life; l != nil {
+		out.Life = &fedpb.Life{
+			Hours: l.Hours, LowHours: l.Low, HighHours: l.High, Confidence: l.Confidence, AtLeast: l.AtLeast,
+			At: timeOf(l.At), Job: l.Job, ModelVersion: l.ModelVersion,
+		}
+	}
+	if t := a.Trend; t != nil {
+		out.Trend = &fedpb.Trend{PerDay: t.PerDay, HoursToAlarm: t.HoursToAlarm}
+	}
+	return out
+}
+
+func driftOf(list []Drift) []*fedpb.Drift {
+	var out []*fedpb.Drift
+	for _, d := range list {
+		out = append(out, &fedpb.Drift{
+			Monitor: d.Monitor, Subject: d.Subject, Kind: d.Kind, Statistic: d.Statistic, Limit: d.Limit, Since: timeOf(d.Since),
+		})
+	}
+	return out
+}
+
+func qualityOf(q *Quality) *fedpb.Quality {
+	if q == nil {
+		return nil
+	}
+	return &fedpb.Quality{TruePositives: q.TruePositives, FalsePositives: q.FalsePositives, FalseNegatives: q.FalseNegatives, Hours: q.Hours}
 }
 
 func reasonsOf(cs []Contribution) []*fedpb.Contribution {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/millwright-iot/millwright/agent/internal/infer"
 	"github.com/millwright-iot/millwright/fedavg"
 	"github.com/millwright-iot/millwright/fedavg/job"
 )
@@ -77,6 +78,26 @@ type MachineStatus struct {
 	Job          string
 	ModelVersion uint64
 	JobVersions  map[string]uint64
+	Advice       infer.Advice
+	Drift        []Drift  // strongest first
+	Quality      *Quality // nil until there are labels
+}
+
+// Drift is a monitor's finding that something is not as it was.
+type Drift struct {
+	Monitor   string // e.g. "psi"
+	Subject   string // "channel.feature", "score" or "error"
+	Kind      string // "data" or "concept"
+	Statistic float64
+	Limit     float64 // where the monitor speaks
+	Since     time.Time
+}
+
+// Quality is how right the alarms of a machine were, by the labels that arrived.
+type Quality struct {
+	TruePositives, FalsePositives uint64  // episodes
+	FalseNegatives                uint64  // failures and faults without an alarm
+	Hours                         float64 // watched, the machine running
 }
 
 // Contribution is one feature's share of a score.
@@ -106,4 +127,6 @@ type AlarmEvent struct {
 	Reasons        []Contribution
 	Job            string
 	ModelVersion   uint64
+	Advice         infer.Advice
+	Verdict        string // what people said of it: "right", "wrong" or ""
 }

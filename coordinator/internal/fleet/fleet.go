@@ -57,6 +57,71 @@ type Machine struct {
 	At           time.Time      `json:"at"`      // end of the scored window
 	Job          string         `json:"job,omitempty"`
 	ModelVersion uint64         `json:"model_version"` // 0: the machine's own local model
+	Advice
+	Drift   []Drift  `json:"drift,omitempty"`   // strongest first
+	Quality *Quality `json:"quality,omitempty"` // nil until there are labels
+}
+
+// Advice is what is known of a machine beside its score; a part is nil while nothing
+// is known.
+type Advice struct {
+	Evidence *Evidence `json:"evidence,omitempty"`
+	Fault    *Fault    `json:"fault,omitempty"`
+	Life     *Life     `json:"life,omitempty"`
+	Trend    *Trend    `json:"trend,omitempty"`
+}
+
+// Evidence is what the lines of a machine's bearing said in its newest window.
+type Evidence struct {
+	Channel     string  `json:"channel"`
+	Part        string  `json:"part"` // "outer-race", "inner-race", "ball", "none"
+	OuterRaceDB float64 `json:"outer_race_db"`
+	InnerRaceDB float64 `json:"inner_race_db"`
+	BallDB      float64 `json:"ball_db"`
+}
+
+// Fault is which fault a diagnosing job takes a machine to have.
+type Fault struct {
+	Class        string  `json:"class"` // "unknown" when none is likely enough
+	Probability  float64 `json:"probability"`
+	Job          string  `json:"job"`
+	ModelVersion uint64  `json:"model_version"`
+}
+
+// Life is the remaining useful life that a prognosing job predicts, in hours of operation.
+type Life struct {
+	Hours        float64   `json:"hours"`
+	Low          float64   `json:"low_hours"`
+	High         float64   `json:"high_hours"`
+	Confidence   float64   `json:"confidence"` // of the interval; 0 without one
+	AtLeast      bool      `json:"at_least"`   // Hours is as far as the model looks
+	At           time.Time `json:"at"`
+	Job          string    `json:"job"`
+	ModelVersion uint64    `json:"model_version"`
+}
+
+// Trend is where a machine's score is going.
+type Trend struct {
+	PerDay       float64  `json:"per_day"`
+	HoursToAlarm *float64 `json:"hours_to_alarm,omitempty"` // nil: not in sight
+}
+
+// Drift is a monitor's finding that something is not as it was.
+type Drift struct {
+	Monitor   string    `json:"monitor"`
+	Subject   string    `json:"subject"` // "channel.feature", "score" or "error"
+	Kind      string    `json:"kind"`    // "data" or "concept"
+	Statistic float64   `json:"statistic"`
+	Limit     float64   `json:"limit"` // where the monitor speaks
+	Since     time.Time `json:"since"`
+}
+
+// Quality is how right the alarms of a machine were, by the labels that arrived.
+type Quality struct {
+	TruePositives  uint64  `json:"true_positives"` // episodes
+	FalsePositives uint64  `json:"false_positives"`
+	FalseNegatives uint64  `json:"false_negatives"` // failures and faults without an alarm
+	Hours          float64 `json:"hours"`           // watched, the machine running
 }
 
 // Contribution is one feature's share of a score.
@@ -144,6 +209,8 @@ type Alarm struct {
 	Reasons []Contribution `json:"reasons"`
 	Job     string         `json:"job,omitempty"`
 	Version uint64         `json:"model_version"`
+	Advice
+	Verdict string `json:"verdict,omitempty"` // what people said of it: "right", "wrong"
 }
 
 // Viewer hands out snapshots and says when a newer one is worth taking.

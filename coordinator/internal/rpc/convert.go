@@ -95,9 +95,22 @@ func toMachine(m *fedpb.MachineStatus) (fleet.Machine, error) {
 	if err != nil {
 		return fleet.Machine{}, fmt.Errorf("machine %q: %w", m.GetName(), err)
 	}
+	advice, err := toAdvice(m.GetAdvice())
+	if err != nil {
+		return fleet.Machine{}, fmt.Errorf("machine %q: %w", m.GetName(), err)
+	}
+	drift, err := toDrift(m.GetDrift())
+	if err != nil {
+		return fleet.Machine{}, fmt.Errorf("machine %q: %w", m.GetName(), err)
+	}
+	quality, err := toQuality(m.GetQuality())
+	if err != nil {
+		return fleet.Machine{}, fmt.Errorf("machine %q: %w", m.GetName(), err)
+	}
 	return fleet.Machine{
 		Name: m.GetName(), Class: clip(m.GetClass()), State: clip(m.GetState()), Zone: m.GetZone(), Score: m.GetScore(),
 		Alarm: m.GetAlarm(), Reasons: reasons, At: toTime(m.GetAt()), Job: clip(m.GetJob()), ModelVersion: m.GetModelVersion(),
+		Advice: advice, Drift: drift, Quality: quality,
 	}, nil
 }
 
@@ -119,6 +132,10 @@ func toAlarm(a *fedpb.AlarmEvent) (AlarmEvent, error) {
 	if err != nil {
 		return fail(err)
 	}
+	advice, err := toAdvice(a.GetAdvice())
+	if err != nil {
+		return fail(err)
+	}
 	raised := toTime(a.GetRaised())
 	if raised.IsZero() {
 		return fail(fmt.Errorf("says not when it was raised"))
@@ -126,6 +143,7 @@ func toAlarm(a *fedpb.AlarmEvent) (AlarmEvent, error) {
 	return AlarmEvent{Revision: a.GetRevision(), Alarm: fleet.Alarm{
 		ID: a.GetId(), Machine: a.GetMachine(), Class: clip(a.GetClass()), Raised: raised, Cleared: toTime(a.GetCleared()),
 		Zone: a.GetZone(), Peak: a.GetPeakScore(), Reasons: reasons, Job: clip(a.GetJob()), Version: a.GetModelVersion(),
+		Advice: advice, Verdict: clip(a.GetVerdict()),
 	}}, nil
 }
 
