@@ -48,11 +48,23 @@ func (n *notifier) notify() {
 	}
 }
 
-// Link makes connection options of the configuration; files it names must be readable.
+// Link makes connection options of the configuration; files it names must be readable,
+// and are read again at each connection.
 func (c *MQTTConfig) Link() (link.Options, error) {
-	o := link.Options{Username: c.Username}
+	o := link.Options{Login: c.login}
 	var err error
 	if o.Broker, err = mqttsource.ParseBroker(c.Broker); err != nil {
+		return o, err
+	}
+	_, err = c.login()
+	return o, err
+}
+
+// login reads the files that say who the agent is.
+func (c *MQTTConfig) login() (mqttsource.Login, error) {
+	o := mqttsource.Login{Username: c.Username}
+	broker, err := mqttsource.ParseBroker(c.Broker)
+	if err != nil {
 		return o, err
 	}
 	if c.PasswordFile != "" {
@@ -68,7 +80,7 @@ func (c *MQTTConfig) Link() (link.Options, error) {
 	if c.TLS == nil {
 		return o, nil
 	}
-	o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: o.Broker.Hostname()}
+	o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: broker.Hostname()}
 	if c.TLS.CAFile != "" {
 		pem, err := os.ReadFile(c.TLS.CAFile)
 		if err != nil {

@@ -46,7 +46,7 @@ func (c *Config) sources(clientID string, persistent bool, log *slog.Logger, onD
 			if err != nil {
 				return nil, err
 			}
-			o.Username, o.Password, o.TLS = broker.Username, broker.Password, broker.TLS
+			o.Login = broker.Login
 		}
 		source, err := mqttsource.New(c.MQTT.Broker, list, o, log)
 		s.mqtt, errs = source, append(errs, err)

@@ -46,7 +46,7 @@ func TestSource_BrokerRefuses(t *testing.T) {
 	m := newMosquitto(t, "allow_anonymous false")
 	m.start(t)
 	o := quick
-	o.Username, o.Password = "gw", "secret-word"
+	o.Login = func() (Login, error) { return Login{Username: "gw", Password: "secret-word"}, nil }
 	r := start(t, m.url(), scalarChannel(t), o)
 	r.eventually(t, "a complaint", func(Stats) bool {
 		l := r.log.String()
@@ -138,7 +138,8 @@ func TestSource_TLS(t *testing.T) {
 		t.Error("connected to a broker whose CA is unknown")
 	}
 	o := quick
-	o.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
-	o.TLS.RootCAs.AddCert(web.Certificate())
+	config := &tls.Config{RootCAs: x509.NewCertPool()}
+	config.RootCAs.AddCert(web.Certificate())
+	o.Login = func() (Login, error) { return Login{TLS: config}, nil }
 	start(t, broker, scalarChannel(t), o).connected(t)
 }

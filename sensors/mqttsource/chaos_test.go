@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -307,7 +308,8 @@ func (a *authority) issue(t *testing.T, name string, isCA bool) tls.Certificate 
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// A broker that knows its clients by certificate.
+// A broker that knows its clients by certificate, and a client whose certificate is
+// renewed while it runs: the next connection shows the new one.
 func TestSource_MosquittoClientCertificate(t *testing.T) {
 	a := &authority{dir: t.TempDir()}
 	openTo(t, a.dir, 0o755)
@@ -318,14 +320,27 @@ func TestSource_MosquittoClientCertificate(t *testing.T) {
 	m.start(t)
 	broker := strings.Replace(m.url(), "tcp:", "tls:", 1)
 	o := quick
-	o.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
-	o.TLS.RootCAs.AddCert(a.cert)
-	stranger := start(t, broker, scalarChannel(t), o)
-	stranger.eventually(t, "a complaint", func(Stats) bool { return strings.Contains(stranger.log.String(), "give a client certificate and key") })
-	o.TLS = o.TLS.Clone()
-	o.TLS.Certificates = []tls.Certificate{mine}
-	start(t, broker, scalarChannel(t), o).connected(t)
-	if stranger.Stats().Connected {
+	var config atomic.Pointer[tls.Config]
+	config.Store(&tls.Config{RootCAs: x509.NewCertPool()})
+	config.Load().RootCAs.AddCert(a.cert)
+	o.Login = func() (Login, error) {
+		if c := config.Load(); c != nil {
+			return Login{TLS: c}, nil
+		}
+		return Login{}, errors.New("read key: half written")
+	}
+	r := start(t, broker, scalarChannel(t), o)
+	says := func(text string) func(Stats) bool {
+		return func(Stats) bool { return strings.Contains(r.log.String(), text) }
+	}
+	r.eventually(t, "a complaint", says("give a client certificate and key"))
+	bare := config.Swap(nil)
+	r.eventually(t, "a complaint about the file", says("cannot say who we are: read key: half written"))
+	if r.Stats().Connections != 0 {
 		t.Error("connected without a certificate")
 	}
+	renewed := bare.Clone()
+	renewed.Certificates = []tls.Certificate{mine}
+	config.Store(renewed)
+	r.connected(t)
 }

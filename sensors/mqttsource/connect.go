@@ -49,11 +49,15 @@ func (s *Source) stayConnected(ctx context.Context) {
 // session connects, subscribes and waits for the end of the connection. It
 // returns nil only when ctx ended.
 func (s *Source) session(ctx context.Context) error {
+	login, err := s.opts.Login()
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNoLogin, err)
+	}
 	lost := make(chan error, 1)
 	var c *conn                          // set by dial, before the token of Connect completes
 	hurry := func() bool { return true } // ends the watch on ctx that the handshake does not keep itself
 	dial := func(*url.URL, mqtt.ClientOptions) (net.Conn, error) {
-		raw, err := s.dial(ctx)
+		raw, err := s.dial(ctx, login.TLS)
 		if err != nil {
 			return nil, err
 		}
@@ -67,8 +71,10 @@ func (s *Source) session(ctx context.Context) error {
 	o := mqtt.NewClientOptions()
 	o.AddBroker(s.broker.String())
 	o.SetClientID(s.opts.ClientID)
-	o.SetUsername(s.opts.Username)
-	o.SetPassword(s.opts.Password)
+	if login.Username != "" { // else the URL's stays
+		o.SetUsername(login.Username)
+		o.SetPassword(login.Password)
+	}
 	o.SetCleanSession(!s.opts.PersistentSession)
 	o.SetProtocolVersion(4) // else a refusal is asked for twice, the second time as 3.1
 	o.SetKeepAlive(s.opts.KeepAlive)
@@ -122,6 +128,9 @@ func (s *Source) session(ctx context.Context) error {
 	}
 }
 
+// errNoLogin is a Login that failed.
+var errNoLogin = errors.New("cannot say who we are")
+
 // errRefusedTopic is a subscription the broker does not grant.
 var errRefusedTopic = errors.New("broker refuses the subscription")
 
@@ -157,14 +166,14 @@ func (s *Source) subscribe(ctx context.Context, client mqtt.Client, lost <-chan 
 	return nil
 }
 
-func (s *Source) dial(ctx context.Context) (net.Conn, error) {
+func (s *Source) dial(ctx context.Context, config *tls.Config) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.ConnectTimeout)
 	defer cancel()
 	d := &net.Dialer{KeepAlive: 15 * time.Second}
 	if s.broker.Scheme != "ssl" {
 		return d.DialContext(ctx, "tcp", s.broker.Host)
 	}
-	return (&tls.Dialer{NetDialer: d, Config: s.opts.TLS}).DialContext(ctx, "tcp", s.broker.Host)
+	return (&tls.Dialer{NetDialer: d, Config: config}).DialContext(ctx, "tcp", s.broker.Host)
 }
 
 // complainAboutBroker names what went wrong with the broker and what helps.
@@ -172,6 +181,8 @@ func (s *Source) complainAboutBroker(err error, lasted time.Duration) {
 	key, mend := "lost", "check the network and the broker; trying again"
 	var unknownCA *tls.CertificateVerificationError
 	switch {
+	case errors.Is(err, errNoLogin):
+		key, mend = "login", "make the file readable and whole again; trying again"
 	case errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword), errors.Is(err, packets.ErrorRefusedNotAuthorised):
 		key, mend = "refused", "check username and password, and the broker's access list; trying again"
 	case errors.Is(err, packets.ErrorRefusedIDRejected):

@@ -32,11 +32,11 @@ type Options struct {
 	// connection of the same name. Required with PersistentSession. Default:
 	// empty, the broker makes one up.
 	ClientID string
-	// Username and Password; default none. A user in the broker's URL is used
-	// when Username is empty.
-	Username, Password string
-	// TLS is for ssl:// brokers. Default: the system's certificates.
-	TLS *tls.Config
+	// Login is asked before each attempt to connect who we are, so that a password or
+	// certificate that was replaced is used from the next connection on; an error is
+	// one of the attempt. It must not wait. Default: a user in the broker's URL, if
+	// there is one, and the system's certificates.
+	Login func() (Login, error)
 	// PersistentSession asks the broker to keep messages while this client is
 	// away, as long as the broker's own limits allow. Default false.
 	PersistentSession bool
@@ -96,6 +96,13 @@ type Options struct {
 	OnDevice func(DeviceStats)
 }
 
+// Login is how a client shows who it is.
+type Login struct {
+	Username, Password string
+	// TLS is for ssl:// brokers. Nil: the system's certificates.
+	TLS *tls.Config
+}
+
 func orDefault[T comparable](v *T, def T) {
 	var zero T
 	if *v == zero {
@@ -104,6 +111,9 @@ func orDefault[T comparable](v *T, def T) {
 }
 
 func (o Options) withDefaults() Options {
+	if o.Login == nil {
+		o.Login = func() (Login, error) { return Login{}, nil }
+	}
 	orDefault(&o.MaxPayloadBytes, 4<<20)
 	orDefault(&o.MaxQueuedMessages, 16384)
 	orDefault(&o.MaxQueuedBytes, 16<<20)

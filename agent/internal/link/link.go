@@ -15,6 +15,8 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"github.com/millwright-iot/millwright/sensors/mqttsource"
 )
 
 // Patience is how long one attempt to connect, or one answer of the broker, may take.
@@ -22,10 +24,10 @@ const Patience = 10 * time.Second
 
 // Options says which broker and how.
 type Options struct {
-	Broker             *url.URL // as mqttsource.ParseBroker reads it
-	ClientID           string   // empty: the broker makes one up
-	Username, Password string
-	TLS                *tls.Config // for ssl:// brokers; nil: the system's authorities
+	Broker   *url.URL // as mqttsource.ParseBroker reads it
+	ClientID string   // empty: the broker makes one up
+	// Login is asked at each attempt, as mqttsource.Options.Login is; nil: nobody.
+	Login func() (mqttsource.Login, error)
 	// MinWait and MaxWait bound the pause between attempts. Default 1 s and 30 s.
 	MinWait, MaxWait time.Duration
 }
@@ -52,17 +54,24 @@ func (c *Conn) Lost() <-chan error { return c.lost }
 // not wait.
 func Dial(ctx context.Context, o Options, will *Message, handle func(mqtt.Message)) (*Conn, error) {
 	c := &Conn{lost: make(chan error, 1)}
+	var login mqttsource.Login
+	if o.Login != nil {
+		var err error
+		if login, err = o.Login(); err != nil {
+			return nil, fmt.Errorf("connect: %w", err)
+		}
+	}
 	// The client does not watch ctx during its handshake; a deadline ends it.
 	unwatch := func() bool { return true }
 	dial := func(*url.URL, mqtt.ClientOptions) (net.Conn, error) {
-		conn, err := o.dial(ctx)
+		conn, err := o.dial(ctx, login.TLS)
 		if err == nil {
 			unwatch = context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) })
 		}
 		return conn, err
 	}
 	m := mqtt.NewClientOptions().AddBroker(o.Broker.String())
-	m.SetClientID(o.ClientID).SetUsername(o.Username).SetPassword(o.Password)
+	m.SetClientID(o.ClientID).SetUsername(login.Username).SetPassword(login.Password)
 	m.SetCleanSession(true).SetProtocolVersion(4)
 	m.SetKeepAlive(30 * time.Second).SetPingTimeout(Patience)
 	m.SetConnectTimeout(Patience).SetWriteTimeout(Patience)
@@ -90,12 +99,12 @@ func Dial(ctx context.Context, o Options, will *Message, handle func(mqtt.Messag
 	return c, nil
 }
 
-func (o Options) dial(ctx context.Context) (net.Conn, error) {
+func (o Options) dial(ctx context.Context, config *tls.Config) (net.Conn, error) {
 	limited, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
 	d := &net.Dialer{KeepAlive: 15 * time.Second}
 	if o.Broker.Scheme == "ssl" {
-		return (&tls.Dialer{NetDialer: d, Config: o.TLS}).DialContext(limited, "tcp", o.Broker.Host)
+		return (&tls.Dialer{NetDialer: d, Config: config}).DialContext(limited, "tcp", o.Broker.Host)
 	}
 	return d.DialContext(limited, "tcp", o.Broker.Host)
 }
