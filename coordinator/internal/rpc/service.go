@@ -27,6 +27,11 @@ type Options struct {
 	HelloTimeout time.Duration
 	// Recheck is how often an open session's certificate is looked at again. Default 10m.
 	Recheck time.Duration
+	// Downloads and Uploads are how many of each go on at a time; the others wait
+	// their turn. Default 32 and 64.
+	Downloads, Uploads int
+	// Patience is after what time a slow transfer does not count among them. Default 2s.
+	Patience time.Duration
 }
 
 // Service serves the Federation service over a Backend.
@@ -36,6 +41,8 @@ type Service struct {
 	backend   Backend
 	authority Authority
 	opts      Options
+	downloads *gate
+	uploads   *gate
 
 	mu      sync.Mutex
 	stopped *Refusal // set by Stop
@@ -60,7 +67,19 @@ func NewService(b Backend, a Authority, opts Options) *Service {
 	if opts.Recheck <= 0 {
 		opts.Recheck = 10 * time.Minute
 	}
-	return &Service{backend: b, authority: a, opts: opts, open: map[*session]struct{}{}}
+	if opts.Downloads <= 0 {
+		opts.Downloads = 32
+	}
+	if opts.Uploads <= 0 {
+		opts.Uploads = 64
+	}
+	if opts.Patience <= 0 {
+		opts.Patience = 2 * time.Second
+	}
+	return &Service{
+		backend: b, authority: a, opts: opts, open: map[*session]struct{}{},
+		downloads: newGate(opts.Downloads, opts.Patience), uploads: newGate(opts.Uploads, opts.Patience),
+	}
 }
 
 // Stop tells every session that the coordinator is going down, and refuses new
@@ -215,6 +234,11 @@ func (s *Service) Upload(stream fedpb.Federation_UploadServer) error {
 	if err != nil {
 		return err
 	}
+	leave, err := s.uploads.enter(stream.Context())
+	if err != nil {
+		return err // the gateway is gone
+	}
+	defer leave()
 	first, err := stream.Recv()
 	if err != nil {
 		return streamEnd(err)
@@ -272,6 +296,11 @@ func (s *Service) Download(req *fedpb.DownloadRequest, stream fedpb.Federation_D
 	if _, err := fedrpc.ParseDigest(req.GetSha256()); err != nil {
 		return Refuse(Malformed, err)
 	}
+	leave, err := s.downloads.enter(stream.Context())
+	if err != nil {
+		return err // the gateway is gone
+	}
+	defer leave()
 	r, err := s.backend.OpenModel(stream.Context(), who.Gateway, req.GetSha256(), req.GetOffset())
 	if err != nil {
 		return err
