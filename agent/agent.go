@@ -87,6 +87,7 @@ func New(cfg Config, log *slog.Logger) (*Agent, error) {
 	}
 	a.journal = journal.Open(filepath.Join(cfg.DataDir, "alarms.json"), log)
 	a.models = models.New(filepath.Join(cfg.DataDir, "models"), log)
+	a.ledger = newLedger(filepath.Join(cfg.DataDir, "counts"), log)
 	if err := a.connectors(); err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
@@ -94,7 +95,7 @@ func New(cfg Config, log *slog.Logger) (*Agent, error) {
 		return nil, errors.Join(err, a.store.Close())
 	}
 	a.feeds = a.sources.feeds()
-	a.ledger = newLedger(filepath.Join(cfg.DataDir, "counts.json"), a.feeds, a.machines, &a.unknown, log)
+	a.ledger.feeds, a.ledger.machines, a.ledger.unknown = a.feeds, a.machines, &a.unknown
 	var debug http.Handler
 	if a.cfg.API.Pprof {
 		debug = profiles()
@@ -107,7 +108,7 @@ func New(cfg Config, log *slog.Logger) (*Agent, error) {
 func (a *Agent) connectors() error {
 	var err error
 	id := a.cfg.MQTT.ClientID
-	if a.sources, err = a.cfg.sources(id, a.cfg.MQTT.PersistentSession, a.log, a.device); err != nil {
+	if a.sources, err = a.cfg.sources(id, a.cfg.MQTT.PersistentSession, a.log, a.device, a.ledger.mark); err != nil {
 		return err
 	}
 	if a.cfg.MQTT.Broker != "" {

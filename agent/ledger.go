@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"maps"
 	"runtime"
@@ -29,6 +30,7 @@ type feed struct {
 // feedCounts is what a source says: received = emitted + held + dropped.
 type feedCounts struct {
 	received, emitted, held int64
+	acknowledged            bool // its samples are acknowledged to a broker, see ledger.mark
 	dropped                 map[string]int64
 }
 
@@ -38,13 +40,13 @@ func (s *sources) feeds() []*feed {
 	if s.mqtt != nil {
 		list = append(list, &feed{name: "MQTT source", source: s.mqtt, counts: func() feedCounts {
 			st := s.mqtt.Stats()
-			return feedCounts{st.SamplesReceived, st.SamplesEmitted, st.SamplesHeld, byReason(st.SamplesDropped)}
+			return feedCounts{st.SamplesReceived, st.SamplesEmitted, st.SamplesHeld, true, byReason(st.SamplesDropped)}
 		}})
 	}
 	for _, b := range s.buses {
 		list = append(list, &feed{name: string(b.kind) + " source", source: b, counts: func() feedCounts {
 			st := b.Stats()
-			return feedCounts{st.Received, st.Emitted, st.Queued, byReason(st.Dropped)}
+			return feedCounts{st.Received, st.Emitted, st.Queued, false, byReason(st.Dropped)}
 		}})
 	}
 	return list
@@ -63,6 +65,11 @@ func (f *feed) run(ctx context.Context, accept func(sensors.Block)) error {
 
 // ledger adds up what became of all samples, over restarts: received = used + stored +
 // dropped, by reason, at every instant.
+//
+// It is written down ten times a second, and before an acknowledgement leaves for the broker,
+// the number of samples received is: a process that is killed forgets nothing that it
+// acknowledged. Samples between the two are dropped as "killed", since nobody knows how
+// far they came.
 type ledger struct {
 	path     string
 	feeds    []*feed
@@ -73,75 +80,151 @@ type ledger struct {
 	mu     sync.Mutex
 	before pipeline.Counts // of earlier runs; nothing is stored
 	newest pipeline.Counts
+	acked  int64 // of newest.Received, those of sources that acknowledge
+
+	fileMu      sync.Mutex
+	file        *durable.Slots // nil while there is none
+	ackedBefore int64          // of earlier runs
+	marked      int64          // newest mark
+	failing     bool
 }
 
-// ledgerDocument is the file.
+// ledgerDocument is what the file holds.
 type ledgerDocument struct {
 	Received int64            `json:"received"`
 	Used     int64            `json:"used"`
 	Stored   int64            `json:"stored"`
 	Dropped  map[string]int64 `json:"dropped"`
+	Acked    int64            `json:"acknowledged"` // of received, those of sources that acknowledge
 }
 
 // newLedger goes on where an earlier run left off: what it had stored in memory is lost.
-func newLedger(path string, feeds []*feed, machines []*pipeline.Machine, unknown *counter, log *slog.Logger) *ledger {
-	l := &ledger{path: path, feeds: feeds, machines: machines, unknown: unknown, log: log, before: pipeline.Counts{Dropped: map[string]int64{}}}
-	durable.ReadChecked(path, log, func(body []byte) error {
-		var d ledgerDocument
-		if err := json.Unmarshal(body, &d); err != nil {
-			return err
-		}
-		l.before = pipeline.Counts{Received: d.Received, Used: d.Used, Dropped: map[string]int64{}}
-		maps.Copy(l.before.Dropped, d.Dropped)
-		if d.Stored > 0 {
-			l.before.Dropped["restart"] += d.Stored
-		}
-		return nil
-	})
+func newLedger(path string, log *slog.Logger) *ledger {
+	l := &ledger{path: path, log: log, before: pipeline.Counts{Dropped: map[string]int64{}}}
+	l.report(l.open())
 	l.newest = l.before
 	return l
 }
 
-// ledgerEvery is how often the counts are written: some 30 MB a day at most.
-const ledgerEvery = 30 * time.Second
+// open opens the file and takes over what it holds. Only the first that succeeds of
+// a run is called.
+func (l *ledger) open() error {
+	file, body, mark, damage, err := durable.OpenSlots(l.path)
+	if err != nil {
+		return err
+	}
+	l.file = file
+	var d ledgerDocument
+	if body != nil {
+		if err := json.Unmarshal(body, &d); err != nil {
+			damage = errors.Join(damage, err)
+		}
+	}
+	if damage != nil {
+		l.log.Error("counts of samples are damaged; what is whole is used", "error", damage)
+	}
+	if d.Received < 0 || d.Used < 0 || d.Stored < 0 || d.Acked < 0 {
+		d = ledgerDocument{}
+	}
+	l.before = pipeline.Counts{Received: d.Received, Used: d.Used, Dropped: map[string]int64{}}
+	maps.Copy(l.before.Dropped, d.Dropped)
+	if d.Stored > 0 {
+		l.before.Dropped["restart"] += d.Stored
+	}
+	l.ackedBefore = d.Acked
+	if killed := mark - d.Acked; killed > 0 {
+		l.before.Received += killed
+		l.before.Dropped["killed"] += killed
+		l.ackedBefore = mark
+	}
+	return nil
+}
+
+// ledgerEvery is how often the counts are written, and ledgerSync how often, in those, it
+// is waited until they are on the disk: three pages at most, some 35 MB a day.
+const (
+	ledgerEvery = 100 * time.Millisecond
+	ledgerSync  = 300
+)
 
 // Run writes the counts now and then, until ctx ends, and then once more.
 func (l *ledger) Run(ctx context.Context) error {
 	tick := time.NewTicker(ledgerEvery)
 	defer tick.Stop()
-	failed := false
-	for {
+	for i := 1; ; i++ {
 		select {
 		case <-ctx.Done():
-			return l.save()
+			err := l.save(false)
+			l.fileMu.Lock()
+			defer l.fileMu.Unlock()
+			if l.file != nil {
+				err = errors.Join(err, l.file.Close())
+				l.file = nil
+			}
+			return err
 		case <-tick.C:
+			l.report(l.save(i%ledgerSync == 0))
 		}
-		err := l.save()
-		if err != nil && !failed {
-			l.log.Error("counts of samples cannot be kept; a restart forgets them", "error", err)
-		}
-		failed = err != nil
 	}
 }
 
-func (l *ledger) save() error {
-	c := l.counts()
-	body, err := json.Marshal(ledgerDocument(c))
+// report logs the first of several failures.
+func (l *ledger) report(err error) {
+	if err != nil && !l.failing {
+		l.log.Error("counts of samples cannot be kept; a restart forgets them", "error", err)
+	}
+	l.failing = err != nil
+}
+
+func (l *ledger) save(sync bool) error {
+	l.fileMu.Lock()
+	defer l.fileMu.Unlock()
+	if l.file == nil {
+		l.mu.Lock()
+		err := l.open()
+		l.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	c, acked := l.sums()
+	body, err := json.Marshal(ledgerDocument{c.Received, c.Used, c.Stored, c.Dropped, l.ackedBefore + acked})
 	if err != nil {
 		return err
 	}
-	return durable.WriteChecked(l.path, body)
+	if err := l.file.Write(body); err != nil || !sync {
+		return err
+	}
+	return l.file.Sync()
+}
+
+// mark notes how many samples of sources that acknowledge were received in this run,
+// before they are acknowledged.
+func (l *ledger) mark(received int64) {
+	l.fileMu.Lock()
+	defer l.fileMu.Unlock()
+	if l.file == nil || l.ackedBefore+received == l.marked {
+		return
+	}
+	if l.file.Mark(l.ackedBefore+received) == nil {
+		l.marked = l.ackedBefore + received
+	}
 }
 
 // counts returns the sums. While a message is being handed over they cannot be taken;
 // then it tries again, for some milliseconds at most, after which the newest sums that
 // could be taken serve once more.
 func (l *ledger) counts() pipeline.Counts {
+	c, _ := l.sums()
+	return c
+}
+
+func (l *ledger) sums() (c pipeline.Counts, acked int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for try := range 1000 {
-		if c, ok := l.try(); ok {
-			l.newest = c
+		if c, acked, ok := l.try(); ok {
+			l.newest, l.acked = c, acked
 			break
 		}
 		if try < 100 {
@@ -150,14 +233,14 @@ func (l *ledger) counts() pipeline.Counts {
 			time.Sleep(10 * time.Microsecond)
 		}
 	}
-	c := l.newest
+	c = l.newest
 	c.Dropped = maps.Clone(c.Dropped)
-	return c
+	return c, l.acked
 }
 
 // try holds every feed still and adds up, unless one has handed on what its source has
 // not booked yet.
-func (l *ledger) try() (c pipeline.Counts, ok bool) {
+func (l *ledger) try() (c pipeline.Counts, acked int64, ok bool) {
 	for _, f := range l.feeds {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -167,10 +250,13 @@ func (l *ledger) try() (c pipeline.Counts, ok bool) {
 	for _, f := range l.feeds {
 		fc := f.counts()
 		if fc.emitted != f.handed {
-			return c, false
+			return c, 0, false
 		}
 		c.Received += fc.received
 		c.Stored += fc.held
+		if fc.acknowledged {
+			acked += fc.received
+		}
 		for reason, n := range fc.dropped {
 			c.Dropped[reason] += n
 		}
@@ -186,7 +272,7 @@ func (l *ledger) try() (c pipeline.Counts, ok bool) {
 			c.Dropped[reason] += n
 		}
 	}
-	return c, true
+	return c, acked, true
 }
 
 // counts adds up what became of all samples.

@@ -182,7 +182,7 @@ func firstSet(s any) string {
 // checkTogether reports what is wrong with channels that are good each by itself: two
 // that read the same value, or a chip's channels that do not agree. c is filled.
 func (c *Config) checkTogether(problem problemFunc) {
-	_, err := c.sources("", false, slog.New(slog.DiscardHandler), nil)
+	_, err := c.sources("", false, slog.New(slog.DiscardHandler), nil, nil)
 	if err == nil {
 		return
 	}

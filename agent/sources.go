@@ -32,14 +32,14 @@ type busSource struct {
 
 // sources makes what reads the sensors; nothing is opened before it runs. Files that
 // the configuration names are read only when clientID is given.
-func (c *Config) sources(clientID string, persistent bool, log *slog.Logger, onDevice func(mqttsource.DeviceStats)) (*sources, error) {
+func (c *Config) sources(clientID string, persistent bool, log *slog.Logger, onDevice func(mqttsource.DeviceStats), tally func(int64)) (*sources, error) {
 	s := &sources{}
 	var errs []error
 	if list := c.messages(); len(list) > 0 {
 		o := mqttsource.Options{
 			ClientID: clientID, PersistentSession: persistent, MaxPayloadBytes: int(c.MQTT.MaxPayload),
 			MaxQueuedMessages: c.MQTT.Queue.Messages, MaxQueuedBytes: int64(c.MQTT.Queue.Size), MaxWait: c.MQTT.Queue.Wait,
-			OnDevice: onDevice,
+			OnDevice: onDevice, Tally: tally,
 		}
 		if clientID != "" {
 			broker, err := c.MQTT.Link()
@@ -81,7 +81,7 @@ func (s *sources) all() map[string]sensors.Source {
 // from one goroutine at a time; an error from it ends Read with that error. A chip on a
 // bus cannot be read by two processes at once.
 func (c *Config) Read(ctx context.Context, log *slog.Logger, emit func(sensors.Block) error) error {
-	s, err := c.sources(fmt.Sprintf("%s-reader-%08x", c.MQTT.ClientID, rand.Uint32()), false, log, nil)
+	s, err := c.sources(fmt.Sprintf("%s-reader-%08x", c.MQTT.ClientID, rand.Uint32()), false, log, nil, nil)
 	if err != nil {
 		return err
 	}

@@ -113,7 +113,7 @@ func TestAgent_TornFiles(t *testing.T) {
 		file string
 		tail int64
 		hurt bool // something that was in use is gone
-	}{{"samples.db", 7, false}, {"samples.db", 24 << 10, true}, {"alarms.json", 7, true}, {"counts.json", 1, true}} {
+	}{{"samples.db", 7, false}, {"samples.db", 24 << 10, true}, {"alarms.json", 7, true}, {"counts", 1, true}} {
 		path := filepath.Join(cfg.DataDir, cut.file)
 		info, err := os.Stat(path)
 		if err != nil {

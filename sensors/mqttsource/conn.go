@@ -62,6 +62,8 @@ type connOptions struct {
 	// await returns when there is room for a message, when closed is, or when it
 	// has waited for long enough.
 	await func(closed <-chan struct{})
+	// before is called before each write.
+	before func()
 }
 
 // newConn wraps c and starts the goroutine that writes; it ends with Close.
@@ -223,6 +225,7 @@ func (c *conn) writeOut() {
 		ending := c.err != nil
 		c.mu.Unlock()
 		if len(batch) > 0 {
+			c.before()
 			if !ending {
 				_ = c.Conn.SetWriteDeadline(time.Now().Add(c.timeout))
 			}

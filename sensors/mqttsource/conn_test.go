@@ -26,7 +26,7 @@ func (w *wire) SetWriteDeadline(time.Time) error { return nil }
 
 // withLimit are the options of a conn that never has to wait.
 func withLimit(maxPayload int, timeout time.Duration, tooLarge func(string, int)) connOptions {
-	return connOptions{maxPayload: maxPayload, timeout: timeout, tooLarge: tooLarge, await: func(<-chan struct{}) {}}
+	return connOptions{maxPayload: maxPayload, timeout: timeout, tooLarge: tooLarge, await: func(<-chan struct{}) {}, before: func() {}}
 }
 
 // publishPacket builds a PUBLISH with the client library's own encoder.

@@ -63,7 +63,7 @@ func (s *Source) session(ctx context.Context) error {
 		}
 		s.dialled++
 		c = newConn(raw, connOptions{
-			maxPayload: s.opts.MaxPayloadBytes, timeout: s.opts.WriteTimeout, number: s.dialled, tooLarge: s.skipped, await: s.inbox.await,
+			maxPayload: s.opts.MaxPayloadBytes, timeout: s.opts.WriteTimeout, number: s.dialled, tooLarge: s.skipped, await: s.inbox.await, before: s.tally,
 		})
 		hurry = context.AfterFunc(ctx, func() { _ = raw.SetReadDeadline(time.Now()) })
 		return c, nil
@@ -130,6 +130,13 @@ func (s *Source) session(ctx context.Context) error {
 
 // errNoLogin is a Login that failed.
 var errNoLogin = errors.New("cannot say who we are")
+
+// tally says how many samples were received, whose acknowledgements are about to leave.
+func (s *Source) tally() {
+	if s.opts.Tally != nil {
+		s.opts.Tally(s.inbox.samplesReceived())
+	}
+}
 
 // errRefusedTopic is a subscription the broker does not grant.
 var errRefusedTopic = errors.New("broker refuses the subscription")

@@ -222,6 +222,12 @@ func (b *inbox) stopHeld(samples int64) {
 	b.stats.SamplesDropped[Stopped] += samples
 }
 
+func (b *inbox) samplesReceived() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.stats.SamplesReceived
+}
+
 func (b *inbox) snapshot() Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()

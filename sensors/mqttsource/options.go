@@ -94,6 +94,10 @@ type Options struct {
 	// OnDevice is called whenever the state of a device changes, from the goroutine
 	// that emits, so in order with the blocks. It must not wait. Default none.
 	OnDevice func(DeviceStats)
+	// Tally is called with the samples received so far, before acknowledgements leave
+	// for the broker: who keeps the number knows after a crash what was acknowledged.
+	// It is called by one goroutine a connection and should not wait. Default none.
+	Tally func(samplesReceived int64)
 }
 
 // Login is how a client shows who it is.
