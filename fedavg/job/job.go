@@ -70,24 +70,6 @@ func (f FeatureSpec) Names() []string {
 	return names
 }
 
-// AlarmSpec turns scores into alarms. Scores are compared with the machine's own
-// healthy baseline, never with labels.
-type AlarmSpec struct {
-	// Baseline is how many windows of a new machine count as healthy and set its
-	// mean, standard deviation and threshold. Default 300.
-	Baseline int `yaml:"baseline" json:"baseline"`
-	// Threshold times the largest baseline score is the alarm threshold; scores
-	// are reported relative to it, so 1 means alarm. Default 1.5.
-	Threshold float64 `yaml:"threshold" json:"threshold"`
-	// OnDelay is how many windows in a row must be above the threshold before
-	// an alarm is raised. Default 3.
-	OnDelay int `yaml:"on_delay" json:"on_delay"`
-	// Clear: an alarm ends when the score falls below the threshold, or, since a
-	// machine may keep an offset after a fault, below Clear times the alarm's
-	// peak. 0 < Clear < 1; default 0.3.
-	Clear float64 `yaml:"clear" json:"clear"`
-}
-
 // RoundPolicy says when a round starts, what it needs and when it ends.
 type RoundPolicy struct {
 	// Every is the least time from the end of one round to the start of the next. Default 1h.

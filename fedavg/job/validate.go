@@ -3,7 +3,6 @@ package job
 import (
 	"errors"
 	"fmt"
-	"math"
 	"regexp"
 	"time"
 
@@ -38,7 +37,7 @@ func (s Spec) Validate() []Problem {
 	for _, p := range s.Model.Validate() {
 		ps.add("model."+p.Path, "%s", p.Message)
 	}
-	s.Alarm.validate(&ps)
+	s.Alarm.validate(&ps, s.Model)
 	s.Rounds.validate(&ps)
 	s.validateStrategy(&ps)
 	s.validateCompression(&ps)
@@ -102,21 +101,6 @@ func (f FeatureSpec) validate(ps *problems) {
 	}
 	if n := f.Len(); n > MaxFeatures {
 		ps.add("features.channels", "hold %d features; the most is %d", n, MaxFeatures)
-	}
-}
-
-func (a AlarmSpec) validate(ps *problems) {
-	if a.Baseline < 2 {
-		ps.add("alarm.baseline", "is %d; it must be at least 2 windows", a.Baseline)
-	}
-	if !(a.Threshold > 0) || math.IsInf(a.Threshold, 0) {
-		ps.add("alarm.threshold", "is %v; it must be a positive number", a.Threshold)
-	}
-	if a.OnDelay < 1 {
-		ps.add("alarm.on_delay", "is %d; it must be at least 1 window", a.OnDelay)
-	}
-	if !(a.Clear > 0 && a.Clear < 1) {
-		ps.add("alarm.clear", "is %v; it must be above 0 and below 1", a.Clear)
 	}
 }
 
