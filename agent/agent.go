@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/millwright-iot/millwright/agent/internal/alarm"
@@ -53,6 +54,9 @@ type Agent struct {
 	pulse     pulse
 	changed   notifier
 	unknown   counter // samples for a machine that is not configured
+	newcomers newcomers
+	again     chan struct{} // capacity 1: Reload was called
+	reloads   atomic.Bool   // Run ends because of it
 
 	jobsMu sync.Mutex // guards what follows; taken before a machine's lock
 	jobs   map[string]*served
@@ -71,8 +75,10 @@ func New(cfg Config, log *slog.Logger) (*Agent, error) {
 	}
 	a := &Agent{
 		cfg: cfg, log: log, started: time.Now(), byName: map[string]*pipeline.Machine{},
-		jobs: map[string]*served{}, training: make(chan struct{}, 1),
+		jobs: map[string]*served{}, training: make(chan struct{}, 1), again: make(chan struct{}, 1),
 	}
+	a.cfg.remember(log)
+	a.newcomers = newcomers{cfg: &a.cfg, log: log, wake: make(chan struct{}, 1), list: a.cfg.discovered, refused: map[string]bool{}}
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		log.Error("data directory cannot be made; the agent works from memory and forgets at a restart", "data_dir", cfg.DataDir, "error", err)
 	}
@@ -180,8 +186,11 @@ func (a *Agent) makeMachines() error {
 }
 
 // Run works until ctx ends; then it stops reading, finishes what is queued, writes
-// what is in memory and returns nil.
+// what is in memory and returns nil. It does the same and returns ErrReload when Reload
+// is called or machines were discovered.
 func (a *Agent) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	a.log.Info("agent starts", "gateway", a.cfg.Gateway, "version", a.cfg.Version, "machines", len(a.machines))
 	// Stopped in the order of the data: first what feeds the machines, then the
 	// machines, then what keeps their results.
@@ -205,6 +214,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	feeders.run(ctx, a.log, "local interface", a.server.Run)
 	feeders.run(ctx, a.log, "watchdog", a.watch)
+	feeders.run(ctx, a.log, "newcomers", func(ctx context.Context) error { return a.newcomers.run(ctx, a.Reload) })
 	if a.uplink != nil {
 		feeders.run(ctx, a.log, "uplink", a.uplink.Run)
 	}
@@ -212,7 +222,12 @@ func (a *Agent) Run(ctx context.Context) error {
 		feeders.run(ctx, a.log, f.name, func(ctx context.Context) error { return f.run(ctx, a.accept) })
 	}
 
-	<-ctx.Done()
+	select {
+	case <-ctx.Done():
+	case <-a.again:
+		a.reloads.Store(true)
+		cancel()
+	}
 	feeders.wait()
 	stopMachines()
 	machines.wait()
@@ -225,6 +240,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := a.store.Close(); err != nil {
 		a.log.Error("sample store closed with an error", "error", err)
 	}
+	if a.reloads.Load() {
+		a.log.Info("agent begins anew")
+		return ErrReload
+	}
 	a.log.Info("agent stopped")
 	return nil
 }
@@ -235,6 +254,9 @@ func (a *Agent) accept(b sensors.Block) {
 		m.Offer(b)
 	} else {
 		a.unknown.Add(int64(len(b.Samples)))
+		if a.sources.mqtt != nil {
+			a.newcomers.met(b, a.sources.mqtt.Captured)
+		}
 	}
 }
 

@@ -67,7 +67,23 @@ func (c *Config) messages() []mqttsource.Channel {
 	for i := range c.Machines {
 		list = append(list, c.Machines[i].messages()...)
 	}
+	for i := range c.Patterns {
+		list = append(list, c.Patterns[i].messages()...)
+	}
 	return list
+}
+
+// captures returns which pattern a channel of messages belongs to.
+func (c *Config) captures(channel int) (pattern int) {
+	for i := range c.Machines {
+		channel -= len(c.Machines[i].messages())
+	}
+	for i := range c.Patterns {
+		if channel -= len(c.Patterns[i].messages()); channel < 0 {
+			return i
+		}
+	}
+	return 0
 }
 
 func (m *MachineConfig) messages() []mqttsource.Channel {

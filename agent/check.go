@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"github.com/millwright-iot/millwright/fedavg/strictyaml"
 	"github.com/millwright-iot/millwright/sensors/chips"
 	"github.com/millwright-iot/millwright/sensors/hostbus"
+	"github.com/millwright-iot/millwright/sensors/mqttsource"
 )
 
 // checkPatience bounds each thing that Check tries.
@@ -61,6 +63,7 @@ func loadDocument(path string) (Config, *strictyaml.Document, error) {
 	}
 	cfg.fill()
 	cfg.checkTogether(doc.Problem)
+	cfg.remember(slog.New(slog.DiscardHandler))
 	if err := doc.Err(); err != nil {
 		return Config{}, doc, err
 	}
@@ -142,14 +145,11 @@ func (t *tester) broker(ctx context.Context) {
 	defer conn.Close()
 	t.well("mqtt.broker: %s lets us in", o.Broker.Redacted())
 	topics := 0
-	for i := range t.cfg.Machines {
-		m := &t.cfg.Machines[i]
+	for _, m := range slices.Concat(t.cfg.Machines, t.cfg.Patterns) {
 		for _, ch := range m.messages() {
-			if strings.Contains(ch.Topic, "{") {
-				continue
-			}
-			if err := conn.Subscribe(ctx, ch.Topic); err != nil {
-				t.bad("machines", "machine %s, channel %s: %v; %s", m.Name, ch.Channel, err, link.Mend(err))
+			filter := mqttsource.Filter(ch.Topic)
+			if err := conn.Subscribe(ctx, filter); err != nil {
+				t.bad("machines", "machine %s, channel %s: %v; %s", m.called(), ch.Channel, err, link.Mend(err))
 				continue
 			}
 			topics++

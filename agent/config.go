@@ -31,6 +31,10 @@ type Config struct {
 	Store       StoreConfig        `yaml:"store" json:"store"`
 	Buses       BusesConfig        `yaml:"buses" json:"buses"`
 	Machines    []MachineConfig    `yaml:"machines" json:"machines"`
+	// Patterns are the entries of Machines that discover machines; filled in.
+	Patterns []MachineConfig `yaml:"-" json:"patterns,omitempty"`
+
+	discovered []discovered // of Machines, those that Patterns brought
 
 	// Version of the program, shown and told to the coordinator. Not in the file.
 	Version string `yaml:"-" json:"-"`
@@ -132,7 +136,12 @@ type MachineConfig struct {
 	// replaces {id} there, by name: addresses, serial numbers.
 	Names []string          `yaml:"names" json:"names,omitempty"`
 	IDs   map[string]string `yaml:"ids" json:"ids,omitempty"`
-	Class string            `yaml:"class" json:"class"` // e.g. process-pump: decides which jobs it takes part in
+	// Discover, instead of Name, takes machines in when they are first heard of, at most
+	// so many: their name is what {machine} captures in the topics below. They are
+	// remembered in the data directory; a machine that is listed by name as well is not
+	// discovered.
+	Discover int    `yaml:"discover" json:"discover,omitempty"`
+	Class    string `yaml:"class" json:"class"` // e.g. process-pump: decides which jobs it takes part in
 	// Window and Baseline set the machine's own model up until the coordinator
 	// sends a job for its class. Default 10s and 300 windows.
 	Window   time.Duration `yaml:"window" json:"window_ns"`
@@ -202,6 +211,10 @@ func (c *Config) fill() {
 		}
 		if m.Baseline == 0 {
 			m.Baseline = 300
+		}
+		if m.Discover > 0 {
+			c.Patterns = append(c.Patterns, m)
+			continue
 		}
 		machines = append(machines, m.expand()...)
 	}

@@ -88,6 +88,10 @@ a.yaml:4: api.pprof: is only served on a loopback address, and api.listen is 0.0
 		{"two tokens", "machines:", "coordinator: {address: \"h:1\", token_file: f, token: \"mw1.a.b." + strings.Repeat("0", 64) + "\"}\nmachines:", `a.yaml:4: coordinator.token_file: excludes token; keep one of them`},
 		{"half a token", "machines:", "coordinator: {address: \"h:1\", token: mw1.a}\nmachines:", `a.yaml:4: coordinator.token: token `},
 		{"coordinator without port", "machines:", "coordinator: {address: hq}\nmachines:", `a.yaml:4: coordinator.address: "hq" is not host:port`},
+		{"discovery with a name", "  - name: pump-1\n", "  - name: pump-1\n    discover: 300\n", `a.yaml:5: machines[0].name: excludes discover; keep one of them
+a.yaml:6: machines[0].discover: is 300; it is how many machines may be discovered, at most 256
+a.yaml:10: machines[0].channels[0].topic: "p1/t" does not say where the machine's name stands; write {machine} there
+a.yaml:14: machines[0].channels[1].topic: "p1/v" does not say where the machine's name stands; write {machine} there`},
 		{"unknown level", "machines:", "log_level: loud\nmachines:", `a.yaml:4: log_level: "loud" is not a level; use debug, info, warn or error`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -61,7 +61,9 @@ func (m *MachineConfig) check(problem problemFunc, path string) {
 
 // checkNames checks a machine's name, or those of several.
 func (m *MachineConfig) checkNames(problem problemFunc, path string) {
-	if len(m.Names) == 0 {
+	if m.Discover != 0 {
+		m.checkDiscover(problem, path)
+	} else if len(m.Names) == 0 {
 		checkName(problem, path+".name", m.Name)
 	} else if m.Name != "" {
 		problem(path+".name", "excludes names; keep one of them")
@@ -75,6 +77,39 @@ func (m *MachineConfig) checkNames(problem problemFunc, path string) {
 	for _, name := range slices.Sorted(maps.Keys(m.IDs)) {
 		if name != m.Name && !slices.Contains(m.Names, name) {
 			problem(path+".ids."+name, "there is no machine %q in names", name)
+		}
+	}
+}
+
+// maxDiscover bounds the machines that an entry may discover.
+const maxDiscover = 256
+
+// checkDiscover checks an entry whose machines name themselves.
+func (m *MachineConfig) checkDiscover(problem problemFunc, path string) {
+	if m.Discover < 0 || m.Discover > maxDiscover {
+		problem(path+".discover", "is %d; it is how many machines may be discovered, at most %d", m.Discover, maxDiscover)
+	}
+	for key, set := range map[string]bool{"name": m.Name != "", "names": m.Names != nil, "ids": m.IDs != nil} {
+		if set {
+			problem(path+"."+key, "excludes discover; keep one of them")
+		}
+	}
+	for j, ch := range m.Channels {
+		place := fmt.Sprintf("%s.channels[%d]", path, j)
+		switch {
+		case ch.Wiring.Bus != "":
+			problem(place+".bus", "only what publishes to the broker can be discovered; list the machine by name")
+		case !strings.Contains(ch.Topic, "{machine}"):
+			problem(place+".topic", "%q does not say where the machine's name stands; write {machine} there", ch.Topic)
+		}
+	}
+	for j, d := range m.Devices {
+		list, _ := d.Expand("")
+		for _, ch := range list {
+			if !strings.Contains(ch.Topic, "{machine}") {
+				problem(fmt.Sprintf("%s.devices[%d]", path, j), "topic %q does not say where the machine's name stands; write {machine} in device or topic", ch.Topic)
+				break
+			}
 		}
 	}
 }

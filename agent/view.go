@@ -319,6 +319,9 @@ func (v view) Health() (any, bool) {
 		}
 	}
 	d.Notes = append(d.Notes, a.sources.troubles()...)
+	if names := a.newcomers.strangers(); len(names) > 0 {
+		d.Notes = append(d.Notes, fmt.Sprintf("machines %s are heard of, but there are as many as may be discovered: raise discover, or remove one from %s", strings.Join(names, ", "), a.cfg.discoveredPath()))
+	}
 	for _, m := range a.machines {
 		s := m.Status()
 		if s.State != infer.Stale && s.State != infer.Waiting {

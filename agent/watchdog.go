@@ -77,7 +77,9 @@ func (a *Agent) watch(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			a.tell(daemon.SdNotifyStopping)
+			if !a.reloads.Load() {
+				a.tell(daemon.SdNotifyStopping)
+			}
 			return nil
 		case now := <-tick.C:
 			a.look(now)

@@ -22,7 +22,8 @@ type Channel struct {
 	// Topic is a topic or a filter with the wildcards + (one level) and # (the
 	// rest); with a filter, every topic that matches feeds the channel. A level may
 	// capture a name: plant/{machine}/{channel}/state. {machine} and {channel} stand
-	// for Machine and Channel where those are set; {device} is for Device.
+	// for Machine and Channel where those are set; {device} is for Device. A topic that
+	// a channel with the captured machine's name reads is left to that one.
 	//
 	// With decode.Sparkplug it is spBv1.0/<group>/+/<edge node>, and /<device>
 	// unless the metric is one of the node itself.
@@ -141,7 +142,8 @@ func conflicts(channels []Channel, patterns []pattern) []error {
 		for j := range i {
 			a, b := &channels[j], &channels[i]
 			what := sameValue(&a.Decode, &b.Decode)
-			if what == "" || a.Shared || b.Shared || !overlap(&patterns[j], &patterns[i]) {
+			if what == "" || a.Shared || b.Shared || !overlap(&patterns[j], &patterns[i]) ||
+				a.yields(&patterns[j], b, &patterns[i]) || b.yields(&patterns[i], a, &patterns[j]) {
 				continue
 			}
 			errs = append(errs, fmt.Errorf("channels %s (topic %q) and %s (topic %q): a topic matches both and %s; correct a topic or path, or say that the value is shared",
@@ -149,6 +151,24 @@ func conflicts(channels []Channel, patterns []pattern) []error {
 		}
 	}
 	return errs
+}
+
+// yields reports whether c, which captures machines, leaves the topic of named to it:
+// whoever is named outright is named by purpose.
+func (c *Channel) yields(p *pattern, named *Channel, its *pattern) bool {
+	if c.Machine != "" || named.Machine == "" {
+		return false
+	}
+	names, ok := p.match(its.filter)
+	return ok && c.machine(names["machine"]) == named.Machine
+}
+
+// machine is the machine that a captured name stands for; empty for none.
+func (c *Channel) machine(captured string) string {
+	if c.Machines != nil {
+		return c.Machines[captured]
+	}
+	return captured
 }
 
 // sameValue says why two channels must not read the same payload, "" if they may.

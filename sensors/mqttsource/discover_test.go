@@ -86,7 +86,10 @@ func TestNew_Conflicts(t *testing.T) {
 		{"wildcard over it", []Channel{ch("a", "a/+", scalar), ch("b", "a/b", scalar)}, `channels m/a (topic "a/+") and m/b (topic "a/b")`},
 		{"shared on purpose", []Channel{ch("a", "a/+", scalar), shared}, ""},
 		{"two formats", []Channel{ch("a", "t", scalar), ch("b", "t", field("x"))}, "no payload is both scalar and json"},
-		{"capture over it", []Channel{discovered, ch("a", "plant/m/vib", scalar)}, "{machine}/{channel}"},
+		{"capture over another's", []Channel{discovered, ch("a", "plant/n/vib", scalar)}, "{machine}/{channel}"},
+		{"capture over it, but named so", []Channel{
+			{Channel: "vib", Topic: "plant/{machine}/vib", Unit: unit(t, "1"), Decode: scalar}, ch("other", "plant/m/vib", scalar),
+		}, ""},
 		{"apart", []Channel{discovered, ch("a", "plant/m/vib/x", scalar)}, ""},
 	} {
 		_, err := New("tcp://x", c.channels, Options{}, slog.New(slog.NewTextHandler(io.Discard, nil)))

@@ -113,6 +113,13 @@ func CheckTopic(topic string) error {
 	return err
 }
 
+// Filter returns what to subscribe to for a topic that [CheckTopic] finds good: each
+// level with a capture is a +.
+func Filter(topic string) string {
+	p, _ := parsePattern(topic)
+	return p.filter
+}
+
 // topicMatches reports whether topic falls under filter (MQTT 3.1.1, section
 // 4.7): + is one level, # the parent and everything below it, and a leading
 // wildcard does not take in topics that begin with $.

@@ -153,6 +153,9 @@ func (r *router) make(topic string) *route {
 		if !ok {
 			continue
 		}
+		if r.named(i, names, topic) {
+			continue
+		}
 		f, reason, err := r.feed(i, names)
 		if err != nil {
 			rt.reason, rt.refused = reason, err
@@ -180,6 +183,24 @@ func (r *router) make(topic string) *route {
 	return rt
 }
 
+// named reports whether channel i captures a machine from topic that a channel of this
+// very name reads the topic of.
+func (r *router) named(i int, names map[string]string, topic string) bool {
+	c := &r.channels[i]
+	if c.Machine != "" {
+		return false
+	}
+	machine := c.machine(names["machine"])
+	for j := range r.channels {
+		if machine != "" && r.channels[j].Machine == machine {
+			if _, ok := r.patterns[j].match(topic); ok {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func (r *router) isAvailability(topic string) bool {
 	r.devices.mu.Lock()
 	_, known := r.devices.topics[topic]
@@ -197,13 +218,8 @@ func (r *router) feed(i int, names map[string]string) (*feed, Reason, error) {
 		}
 	}
 	if machine == "" {
-		machine = names["machine"]
-		if c.Machines != nil {
-			translated, ok := c.Machines[machine]
-			if !ok {
-				return nil, NoChannel, fmt.Errorf("topic captures machine %q, which is not in the list of machines; add it there", machine)
-			}
-			machine = translated
+		if machine = c.machine(names["machine"]); machine == "" {
+			return nil, NoChannel, fmt.Errorf("topic captures machine %q, which is not in the list of machines; add it there", names["machine"])
 		}
 	}
 	if channel == "" {

@@ -68,6 +68,18 @@ func New(broker string, channels []Channel, opts Options, log *slog.Logger) (*So
 // Stats returns a consistent snapshot of the counts. It may be called at any time.
 func (s *Source) Stats() Stats { return s.inbox.snapshot() }
 
+// Captured returns which of the channels given to New captured a channel of a machine
+// from a topic; false for one that no topic captured.
+func (s *Source) Captured(machine, channel string) (index int, ok bool) {
+	s.routes.mu.Lock()
+	defer s.routes.mu.Unlock()
+	f := s.routes.feeds[machine+"/"+channel]
+	if f == nil || s.routes.channels[f.config].Machine != "" {
+		return 0, false
+	}
+	return f.config, true
+}
+
 func (s *Source) setConnected(up bool) {
 	s.inbox.mu.Lock()
 	defer s.inbox.mu.Unlock()

@@ -27,13 +27,31 @@ type process struct {
 	t    *testing.T
 	cmd  *exec.Cmd
 	api  string
-	log  *bytes.Buffer
+	log  *logText
 	quit chan struct{}
 	wait sync.WaitGroup
 
 	mu    sync.Mutex
 	looks int
 	last  samples
+}
+
+// logText is what a process has logged so far.
+type logText struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
 }
 
 // samples are what /api/v1/status says of samples and messages.
@@ -66,7 +84,7 @@ func launch(t *testing.T, config, api string, env ...string) *process {
 	if err := os.Symlink(self, name); err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, api: api, log: &bytes.Buffer{}, quit: make(chan struct{})}
+	p := &process{t: t, api: api, log: &logText{}, quit: make(chan struct{})}
 	p.cmd = exec.Command(name, "run", "--config", config)
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stderr = p.log

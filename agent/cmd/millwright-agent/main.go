@@ -95,25 +95,65 @@ func (c *runCmd) Run() error {
 	if err != nil {
 		return &usageError{err}
 	}
-	cfg.Version = version
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
-		return &usageError{err}
-	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	var level slog.LevelVar
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: &level}))
 	// On a single core a training run would hold the only place to run; with two,
 	// the kernel gives the core to prediction, whose threads have priority.
 	if runtime.NumCPU() == 1 && os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(2)
 	}
-	a, err := agent.New(cfg, log)
-	if err != nil {
-		return &usageError{err}
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	return a.Run(ctx)
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		cfg.Version = version
+		if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
+			return &usageError{err}
+		}
+		a, err := agent.New(cfg, log)
+		if err != nil {
+			return &usageError{err}
+		}
+		var next agent.Config
+		if next, err = c.once(ctx, a, cfg, hangup, log); !errors.Is(err, agent.ErrReload) {
+			return err
+		}
+		cfg = next
+	}
+}
+
+// once runs an agent until it ends. When it is to begin anew, it returns the
+// configuration to do so with: the file's, or still cfg while the file has mistakes.
+func (c *runCmd) once(ctx context.Context, a *agent.Agent, cfg agent.Config, hangup <-chan os.Signal, log *slog.Logger) (agent.Config, error) {
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	for {
+		select {
+		case err := <-done:
+			if next, bad := c.reload(log); errors.Is(err, agent.ErrReload) && bad == nil {
+				cfg = next
+			}
+			return cfg, err
+		case <-hangup:
+			if _, err := c.reload(log); err == nil {
+				a.Reload()
+			}
+		}
+	}
+}
+
+// reload reads the configuration again, and logs what is wrong with it.
+func (c *runCmd) reload(log *slog.Logger) (agent.Config, error) {
+	cfg, err := agent.LoadConfig(c.Config)
+	if err != nil {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			log.Error("configuration has a mistake; the one before stays in force", "problem", line)
+		}
+	}
+	return cfg, err
 }
 
 type versionCmd struct{}
