@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/millwright-iot/millwright/coordinator/internal/fleet"
 	"github.com/millwright-iot/millwright/coordinator/store"
@@ -64,10 +67,10 @@ type storedUpdates struct {
 func (s *storedUpdates) Len() int {
 	n := 0
 	for _, gateway := range s.gateways {
-		if slices.Contains(s.j.cur.Counted, gateway) {
+		if _, counts := slices.BinarySearch(s.j.cur.Counted, gateway); counts {
 			n++
 		}
-		if slices.ContainsFunc(s.j.cur.Carried, func(c carried) bool { return c.Gateway == gateway }) {
+		if _, counts := findCarried(s.j.cur.Carried, gateway); counts {
 			n++
 		}
 	}
@@ -77,17 +80,48 @@ func (s *storedUpdates) Len() int {
 // Each implements fedavg.Updates.
 func (s *storedUpdates) Each(fn func(*fedavg.Update) error) error {
 	for _, gateway := range s.gateways {
-		for _, read := range []func(string) (*fedavg.Update, error){s.load, s.readCarried} {
-			u, err := read(gateway)
-			if err == nil && u != nil {
-				err = fn(u)
-			}
-			if err != nil {
-				return err
-			}
+		if err := s.of(gateway, fn); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// of calls fn with what counts of a gateway: the update of the round itself, and one
+// that waited for it.
+func (s *storedUpdates) of(gateway string, fn func(*fedavg.Update) error) error {
+	for _, read := range []func(string) (*fedavg.Update, error){s.load, s.readCarried} {
+		u, err := read(gateway)
+		if err == nil && u != nil {
+			err = fn(u)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hold reads all of the updates into memory, in the order of Each, with all processors:
+// in a large fleet this is most of what a round takes to close.
+func (s *storedUpdates) hold() (fedavg.Slice, error) {
+	parts := make([]fedavg.Slice, len(s.gateways))
+	var group errgroup.Group
+	workers := runtime.GOMAXPROCS(0)
+	for first := range workers {
+		group.Go(func() error {
+			for i := first; i < len(s.gateways); i += workers {
+				if err := s.of(s.gateways[i], func(u *fedavg.Update) error { parts[i] = append(parts[i], u); return nil }); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return slices.Concat(parts...), nil
 }
 
 // load reads the update of the round itself, if gateway has one in it.

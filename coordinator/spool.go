@@ -196,7 +196,7 @@ func (u *upload) storeFile(ctx context.Context, base string, f io.ReadSeeker) (s
 		if err != nil {
 			return store.Blob{}, nil, u.putFailed(ctx, err)
 		}
-		update, err := u.read(ctx, base)
+		update, err := u.decode(ctx, base, func() ([]byte, error) { return u.c.readBlob(ctx, stored.SHA256) })
 		return stored, update, err
 	}
 	scan := newScan(whole, u.j.updates)

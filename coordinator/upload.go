@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -173,7 +174,8 @@ func (u *upload) store(ctx context.Context, base string, recv func() ([]byte, er
 	return record, nil
 }
 
-// storeSmall is the part of store that takes in the bytes, directly.
+// storeSmall is the part of store that takes in the bytes, directly: they are checked
+// in memory, and only what is sound is stored.
 func (u *upload) storeSmall(ctx context.Context, base string, recv func() ([]byte, error)) (store.Blob, *fedavg.Update, error) {
 	blob := u.header.Blob
 	if u.header.Offset != 0 {
@@ -183,37 +185,50 @@ func (u *upload) storeSmall(ctx context.Context, base string, recv func() ([]byt
 	if err != nil {
 		return store.Blob{}, nil, rpc.Refuse(rpc.Malformed, err)
 	}
-	stored, err := u.c.st.PutBlob(ctx, r)
+	data := bytes.NewBuffer(make([]byte, 0, blob.Size+bytes.MinRead))
+	_, err = data.ReadFrom(r)
 	u.c.metrics.bytesIn.Add(float64(r.Offset()))
+	if err != nil {
+		return store.Blob{}, nil, receiveFailed(err)
+	}
+	update, err := u.decode(ctx, base, func() ([]byte, error) { return data.Bytes(), nil })
+	if err != nil {
+		return store.Blob{}, nil, err
+	}
+	stored, err := u.c.st.PutBlob(ctx, bytes.NewReader(data.Bytes()))
 	if err != nil {
 		return store.Blob{}, nil, u.putFailed(ctx, err)
 	}
-	update, err := u.read(ctx, base)
-	return stored, update, err
+	return stored, update, nil
+}
+
+// receiveFailed tells why not all of the update has come.
+func receiveFailed(err error) error {
+	var size *fedrpc.SizeError
+	var digest *fedrpc.DigestError
+	if errors.As(err, &size) || errors.As(err, &digest) {
+		return rpc.Refuse(rpc.Damaged, fmt.Errorf("receive update: %w; send it again", err))
+	}
+	return err
 }
 
 // putFailed tells why the store has not taken the update.
 func (u *upload) putFailed(ctx context.Context, err error) error {
-	var size *fedrpc.SizeError
-	var digest *fedrpc.DigestError
-	switch {
-	case errors.As(err, &size), errors.As(err, &digest):
-		return rpc.Refuse(rpc.Damaged, fmt.Errorf("receive update: %w; send it again", err))
-	case ctx.Err() == nil:
+	if err = receiveFailed(err); ctx.Err() == nil && !errors.As(err, new(*rpc.Refusal)) {
 		return u.storeFailed(err)
 	}
 	return err
 }
 
-// read decodes the stored update and checks all of it.
-func (u *upload) read(ctx context.Context, base string) (*fedavg.Update, error) {
+// decode reads the update that load gets and checks all of it.
+func (u *upload) decode(ctx context.Context, base string, load func() ([]byte, error)) (*fedavg.Update, error) {
 	select { // an update in memory may take MaxUpdateBytes several times over
 	case u.c.decoding <- struct{}{}:
 		defer func() { <-u.c.decoding }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	data, err := u.c.readBlob(ctx, u.header.Blob.SHA256)
+	data, err := load()
 	if err != nil {
 		return nil, u.storeFailed(err)
 	}

@@ -53,15 +53,16 @@ const inMemory = 96 << 20
 // what gateways that are not in the round contributed before. It is decided once
 // for a round, so that a crash and a second try give the same model.
 func (j *jobState) countable(ctx context.Context) (fedavg.Updates, error) {
-	var all fedavg.Updates = &storedUpdates{ctx: ctx, j: j, gateways: j.cur.contributors()}
-	if size := int64(all.Len()) * int64(j.layout.Size()) * 8; size <= inMemory {
-		held := make(fedavg.Slice, 0, all.Len())
-		if err := all.Each(func(u *fedavg.Update) error { held = append(held, u); return nil }); err != nil {
+	trusted := j.cur.contributors()
+	stored := &storedUpdates{ctx: ctx, j: j, gateways: trusted}
+	var all fedavg.Updates = stored
+	if int64(stored.Len()) <= inMemory/j.updates.Bytes() {
+		held, err := stored.hold()
+		if err != nil {
 			return nil, err
 		}
 		all = held
 	}
-	trusted := j.cur.contributors()
 	if j.spec.Quarantine.On() {
 		aside, err := j.judge(ctx, all)
 		if err != nil {

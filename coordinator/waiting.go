@@ -203,10 +203,15 @@ func (o *openRound) contributors() []string {
 	return slices.Compact(names)
 }
 
+// findCarried finds a gateway's in a sorted list.
+func findCarried(list []carried, gateway string) (i int, found bool) {
+	return slices.BinarySearchFunc(list, gateway, func(c carried, name string) int { return cmp.Compare(c.Gateway, name) })
+}
+
 // readCarried reads an update that waited, if gateway has one in the closed round.
 func (s *storedUpdates) readCarried(gateway string) (*fedavg.Update, error) {
 	round := s.j.cur
-	i, found := slices.BinarySearchFunc(round.Carried, gateway, func(c carried, name string) int { return cmp.Compare(c.Gateway, name) })
+	i, found := findCarried(round.Carried, gateway)
 	if !found {
 		return nil, nil
 	}

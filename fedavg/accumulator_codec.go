@@ -52,7 +52,7 @@ func (a *Accumulator) MarshalBinary() ([]byte, error) {
 	if len(header) > accumulatorMaxHeader {
 		return nil, fmt.Errorf("encode accumulator: header of %d bytes exceeds %d; use fewer or shorter names", len(header), accumulatorMaxHeader)
 	}
-	b := make([]byte, 0, int64(len(accumulatorMagic)+8+len(header))+2*a.layout.bytes())
+	b := make([]byte, 0, int64(len(accumulatorMagic)+8+len(header))+2*a.layout.Bytes())
 	b = append(b, accumulatorMagic...)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(header)))
 	b = append(b, header...)
@@ -104,7 +104,7 @@ func decodeAccumulator(data []byte) (*Accumulator, error) {
 	if err := h.Layout.Validate(); err != nil {
 		return nil, err
 	}
-	if want := 2 * h.Layout.bytes(); want != int64(len(body)) {
+	if want := 2 * h.Layout.Bytes(); want != int64(len(body)) {
 		return nil, fmt.Errorf("sums take %d bytes, want %d", len(body), want)
 	}
 	a, err := NewAccumulator(h.Layout)

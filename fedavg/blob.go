@@ -188,7 +188,7 @@ const maxHeaderBytes = 1 << 20
 func decode(what, kind string, data []byte, layout Layout) (*metadata, []Vector, error) {
 	limits := safetensors.Limits{MaxBytes: math.MaxInt64, MaxHeaderBytes: maxHeaderBytes}
 	if layout != nil {
-		limits.MaxBytes = maxHeaderBytes + 16 + layout.bytes()
+		limits.MaxBytes = maxHeaderBytes + 16 + layout.Bytes()
 		limits.MaxTensors = max(len(layout), 1)
 	}
 	f, err := safetensors.Decode(data, limits)

@@ -17,7 +17,7 @@ func ScanUpdate(r io.Reader, layout Layout) (*Update, error) {
 		return nil, fmt.Errorf("decode update: %w", err)
 	}
 	var u *Update
-	limits := safetensors.Limits{MaxBytes: maxHeaderBytes + 16 + layout.bytes(), MaxHeaderBytes: maxHeaderBytes, MaxTensors: len(layout)}
+	limits := safetensors.Limits{MaxBytes: maxHeaderBytes + 16 + layout.Bytes(), MaxHeaderBytes: maxHeaderBytes, MaxTensors: len(layout)}
 	err := safetensors.Scan(r, limits, func(fields map[string]string, tensors []safetensors.Description) error {
 		if got := fields["kind"]; got != kindUpdate {
 			return fmt.Errorf("file is of kind %q, not %q", got, kindUpdate)

@@ -74,8 +74,8 @@ func (l Layout) Size() int {
 	return n
 }
 
-// bytes is how much memory the elements take.
-func (l Layout) bytes() int64 {
+// Bytes is how much memory the elements take.
+func (l Layout) Bytes() int64 {
 	n := int64(0)
 	for _, s := range l {
 		if s.DType == Float64 {

@@ -38,10 +38,12 @@ const (
 
 	reconnectGrowth = 1.6
 	reconnectJitter = 0.2
-	// bufferBytes is what a connection holds for reading and, while it writes, for
-	// writing. gRPC's default of 32 KiB each is for few busy connections; sessions
-	// are many and mostly silent.
-	bufferBytes = 8 << 10
+	// What a connection holds while it writes. gRPC's default of 32 KiB is for few busy
+	// connections; sessions are many and mostly silent. What an agent writes at once is
+	// also what the coordinator must hold to decrypt it, twice over and for as long as
+	// the connection lasts. For reading nothing is held: TLS has a buffer of its own.
+	coordinatorWriteBytes = 8 << 10
+	agentWriteBytes       = 4 << 10
 )
 
 // ServerOptions are the coordinator's connection options, without credentials
@@ -54,8 +56,8 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.InitialWindowSize(streamWindowBytes),
 		grpc.InitialConnWindowSize(connectionWindowBytes),
-		grpc.ReadBufferSize(bufferBytes),
-		grpc.WriteBufferSize(bufferBytes),
+		grpc.ReadBufferSize(0),
+		grpc.WriteBufferSize(coordinatorWriteBytes),
 		grpc.SharedWriteBuffer(true),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: KeepaliveTime, Timeout: KeepaliveTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
@@ -75,8 +77,8 @@ func ClientOptions() []grpc.DialOption {
 		),
 		grpc.WithInitialWindowSize(streamWindowBytes),
 		grpc.WithInitialConnWindowSize(connectionWindowBytes),
-		grpc.WithReadBufferSize(bufferBytes),
-		grpc.WithWriteBufferSize(bufferBytes),
+		grpc.WithReadBufferSize(0),
+		grpc.WithWriteBufferSize(agentWriteBytes),
 		grpc.WithSharedWriteBuffer(true),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time:                KeepaliveTime,

@@ -55,6 +55,9 @@ type blobWriter struct {
 func (w *blobWriter) copy(r io.Reader) (store.Blob, error) {
 	hash, size := sha256.New(), uint64(0)
 	var piece bytes.Buffer // grows with the content: most blobs are small
+	if known, ok := r.(interface{ Len() int }); ok {
+		piece.Grow(min(known.Len(), pieceChunks*store.BlobChunkBytes) + bytes.MinRead)
+	}
 	for {
 		if err := w.ctx.Err(); err != nil {
 			return store.Blob{}, err

@@ -23,6 +23,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -60,6 +61,7 @@ type Store struct {
 	path    string
 	db      *bolt.DB
 	changes committer
+	touches atomic.Int64 // bytes of the mapped file made resident since its pages were last released
 
 	mu     sync.Mutex          // guards pins and doomed; never held during a change
 	pins   map[uint64]int      // readers by blob id
@@ -185,6 +187,18 @@ func (s *Store) Close() error {
 		return fmt.Errorf("close store %q: %w", s.path, err)
 	}
 	return nil
+}
+
+// releaseEvery is after how many bytes the mapped file's pages are released.
+const releaseEvery = 8 << 20
+
+// touched counts bytes that were made resident by reading the mapped file, and
+// releases them when they are many.
+func (s *Store) touched(tx *bolt.Tx, bytes int) {
+	if s.touches.Add(int64(bytes)) >= releaseEvery {
+		s.touches.Store(0)
+		release(tx)
+	}
 }
 
 // view runs f in a read transaction. Keep it short: a file that grows waits for

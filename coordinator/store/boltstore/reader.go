@@ -60,9 +60,13 @@ func (r *reader) Read(p []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}
+	if len(p) == 0 {
+		return 0, nil
+	}
 	if len(r.chunk) == 0 {
-		if r.err = r.load(); r.err != nil {
-			return 0, r.err
+		var n int
+		if n, r.err = r.load(p); n > 0 || r.err != nil {
+			return n, r.err
 		}
 	}
 	n := copy(p, r.chunk)
@@ -70,18 +74,25 @@ func (r *reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// load fetches and checks the chunk at pos, or returns io.EOF or what is wrong.
-func (r *reader) load() error {
+// load fetches and checks the chunk at pos: n bytes of it into p if all of it fits
+// there, which spares most blobs a copy, else into r.chunk. At the end it returns
+// io.EOF.
+func (r *reader) load(p []byte) (n int, err error) {
 	if r.pos == r.entry.size {
 		if r.hash == nil || hex.EncodeToString(r.hash.Sum(nil)) == r.digest {
-			return r.s.view(func(*bolt.Tx) error { return io.EOF })
+			return 0, r.s.view(func(*bolt.Tx) error { return io.EOF })
 		}
-		return r.s.corrupt("blob "+r.digest, errors.New("its content has another digest"))
+		return 0, r.s.corrupt("blob "+r.digest, errors.New("its content has another digest"))
 	}
 	number := uint32(r.pos / store.BlobChunkBytes)
 	start := uint64(number) * store.BlobChunkBytes
 	want := int(min(store.BlobChunkBytes, r.entry.size-start))
-	err := r.s.view(func(tx *bolt.Tx) error {
+	direct := r.pos == start && len(p) >= want
+	into := r.buf[:0]
+	if direct {
+		into = p[:0]
+	}
+	err = r.s.view(func(tx *bolt.Tx) error {
 		piece := tx.Bucket(piecesBucket).Bucket(pieceKey(r.entry.id, number-number%pieceChunks))
 		var v []byte
 		if piece != nil {
@@ -90,24 +101,26 @@ func (r *reader) load() error {
 		if len(v) != 4+want {
 			return r.s.corrupt("blob "+r.digest, fmt.Errorf("chunk %d has %d bytes, not %d", number, max(len(v)-4, 0), want))
 		}
-		r.buf = append(r.buf[:0], v[4:]...)
-		if crc32.Checksum(r.buf, castagnoli) != binary.BigEndian.Uint32(v) {
+		into = append(into, v[4:]...)
+		if crc32.Checksum(into, castagnoli) != binary.BigEndian.Uint32(v) {
 			return r.s.corrupt("blob "+r.digest, fmt.Errorf("the checksum of chunk %d does not match", number))
 		}
-		if want == store.BlobChunkBytes {
-			release(tx, v)
-		}
+		r.s.touched(tx, want)
 		return nil
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
-	r.chunk = r.buf[r.pos-start:]
+	fresh := into[r.pos-start:]
 	r.pos = start + uint64(want)
 	if r.hash != nil {
-		r.hash.Write(r.chunk)
+		r.hash.Write(fresh)
 	}
-	return nil
+	if direct {
+		return want, nil
+	}
+	r.buf, r.chunk = into, fresh
+	return 0, nil
 }
 
 var errReaderClosed = errors.New("read blob: reader is closed")

@@ -13,6 +13,10 @@ import (
 	"github.com/millwright-iot/millwright/coordinator/store"
 )
 
+// aroundBytes is what the system makes resident with a page that is read; bbolt reads
+// the first page of what it frees.
+const aroundBytes = 64 << 10
+
 // removeBatch is how many pieces one transaction removes.
 const removeBatch = 1024
 
@@ -62,6 +66,7 @@ func (s *Store) removePieces(ctx context.Context, id uint64) error {
 		err := s.changes.do(ctx, 0, func(tx *bolt.Tx) error {
 			n, err := deletePieces(tx.Bucket(piecesBucket), id, removeBatch)
 			more = n == removeBatch
+			s.touched(tx, n*aroundBytes)
 			return err
 		})
 		if err != nil {

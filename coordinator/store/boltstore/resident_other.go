@@ -5,4 +5,4 @@ package boltstore
 import bolt "go.etcd.io/bbolt"
 
 // release is an advice that only Linux takes.
-func release(*bolt.Tx, []byte) {}
+func release(*bolt.Tx) {}
