@@ -8,10 +8,16 @@ import (
 	"github.com/millwright-iot/millwright/fedavg/strictyaml"
 )
 
+// place is what one live job of a class can hold.
+type place struct {
+	class   string
+	purpose job.Purpose
+}
+
 // checkJobs returns what is wrong with each job and with all of them together.
 func checkJobs(jobs []job.Spec) []problem {
 	var found []problem
-	names, live := map[string]int{}, map[string]int{}
+	names, live := map[string]int{}, map[place]int{}
 	for i, spec := range jobs {
 		at := func(path string) string { return fmt.Sprintf("jobs[%d].%s", i, path) }
 		for _, p := range spec.Validate() {
@@ -31,11 +37,12 @@ func checkJobs(jobs []job.Spec) []problem {
 		if spec.WithDefaults().Role != job.Live || spec.Class == "" {
 			continue
 		}
-		if first, taken := live[spec.Class]; taken {
+		mine := place{spec.Class, spec.Purpose()}
+		if first, taken := live[mine]; taken {
 			found = append(found, problem{at("role"), fmt.Sprintf(
-				"class %q has a live job already, jobs[%d]; a class has one, so write `role: shadow`", spec.Class, first)})
+				"class %q has a live job to %s already, jobs[%d]; a class has one for each purpose, so write `role: shadow`", spec.Class, mine.purpose, first)})
 		} else {
-			live[spec.Class] = i
+			live[mine] = i
 		}
 	}
 	return found

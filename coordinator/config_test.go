@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/millwright-iot/millwright/fedavg/model"
 	"github.com/millwright-iot/millwright/fedavg/strictyaml"
 )
 
@@ -131,13 +132,25 @@ func TestConfigValidate_JobsTogether(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{`jobs[1].name: "pump" is the name of jobs[0]`, `jobs[2].role: class "pump" has a live job already, jobs[0]`} {
+	for _, want := range []string{`jobs[1].name: "pump" is the name of jobs[0]`, `jobs[2].role: class "pump" has a live job to detect already, jobs[0]`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no problem says %q in\n%v", want, err)
 		}
 	}
 	if strings.Contains(err.Error(), "jobs[3]") {
 		t.Errorf("a shadow job is no problem: %v", err)
+	}
+
+	diagnose, again := pumpJob("faults"), pumpJob("faults-2")
+	diagnose.Model = model.Spec{Kind: model.KindSoftmax, Softmax: &model.SoftmaxSpec{Classes: []string{"good", "belt"}, Healthy: "good"}}
+	again.Model = diagnose.Model
+	cfg = testConfig(one, diagnose)
+	if err := cfg.Validate(); err != nil {
+		t.Errorf("a class has a live job for each purpose: %v", err)
+	}
+	cfg = testConfig(one, diagnose, again)
+	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), `jobs[2].role: class "pump" has a live job to diagnose already, jobs[1]`) {
+		t.Errorf("two live jobs of one purpose: %v", err)
 	}
 }
 

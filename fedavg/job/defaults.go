@@ -23,6 +23,7 @@ func (s Spec) WithDefaults() Spec {
 	setDefault(&s.Alarm.Threshold, 1.5)
 	setDefault(&s.Alarm.OnDelay, 3)
 	setDefault(&s.Alarm.Clear, 0.3)
+	s.Labels = s.Labels.withDefaults()
 	setDefault(&s.Rounds.Every, time.Hour)
 	setDefault(&s.Rounds.MinParticipants, 1)
 	setDefault(&s.Rounds.Deadline, 10*time.Minute)

@@ -16,13 +16,14 @@ type Spec struct {
 	Name string `yaml:"name" json:"name"` // unique; letters, digits, '-', '_'
 	// Class is the machine class whose machines take part.
 	Class string `yaml:"class" json:"class"`
-	// Role is "live" (its model raises alarms; one per class) or "shadow" (its
-	// model is trained and scored beside the live one and raises none). Default live.
+	// Role is "live" (its model is heard; a class has one for each Purpose) or "shadow"
+	// (its model is trained and scored beside the live one, and tells nobody). Default live.
 	Role string `yaml:"role" json:"role"`
 
 	Features FeatureSpec `yaml:"features" json:"features"`
 	Model    model.Spec  `yaml:"model" json:"model"`
 	Alarm    AlarmSpec   `yaml:"alarm" json:"alarm"`
+	Labels   LabelSpec   `yaml:"labels" json:"labels,omitzero"`
 	Rounds   RoundPolicy `yaml:"rounds" json:"rounds"`
 	// Strategy says how updates become the next global model. Default: fedavg for
 	// models that learn by gradient, sum for statistics.

@@ -77,6 +77,7 @@ func TestSpec_Defaults(t *testing.T) {
 		}},
 		Model:  model.Spec{Kind: model.KindGaussian, Gaussian: &model.GaussianSpec{Shrinkage: 0.1, MaxWander: 5, PriorRows: 200}},
 		Alarm:  AlarmSpec{Baseline: 300, Threshold: 1.5, OnDelay: 3, Clear: 0.3},
+		Labels: LabelSpec{Lead: 24 * time.Hour, Settle: time.Hour},
 		Rounds: RoundPolicy{Every: time.Hour, MinParticipants: 1, Deadline: 10 * time.Minute, Late: LateDrop},
 		Seed:   1, Strategy: StrategySpec{Name: NameSum},
 		Quarantine: QuarantineSpec{MaxNorm: 10, MinCosine: -0.5, ReleaseAfter: 5},

@@ -38,6 +38,7 @@ func (s Spec) Validate() []Problem {
 		ps.add("model."+p.Path, "%s", p.Message)
 	}
 	s.Alarm.validate(&ps, s.Model)
+	s.Labels.validate(&ps)
 	s.Rounds.validate(&ps)
 	s.validateStrategy(&ps)
 	s.validateCompression(&ps)

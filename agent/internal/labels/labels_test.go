@@ -254,19 +254,19 @@ func TestBook_Bounded(t *testing.T) {
 
 func TestDecode_Errors(t *testing.T) {
 	for body, want := range map[string]string{
-		``:                                        "it is empty",
-		`{`:                                       "not a JSON object",
-		`[1]`:                                     "not a JSON object",
-		`{"machin": "a"}`:                         `did you mean "machine"?`,
-		`{"colour": "red"}`:                       "it has id, machine",
-		`{"machine": 1}`:                          "machine is a number; it must be text",
-		`{"right": "yes"}`:                        "right is a string; it must be true or false",
-		`{"at": "yesterday"}`:                     `at is "yesterday"; write a time with its zone`,
-		`{"from": "2026-05-01T12:00:00"}`:         "from is",
-		`{"machine": "a"} {"machine": "b"}`:       "something follows",
-		`{"machine": "a",}`:                       "not JSON from byte",
-		`{"received": "2026-05-01T12:00:00Z"}`:    `no key "received"`,
-		`{"withdrawn": true}`:                     `no key "withdrawn"`,
+		``:                                     "it is empty",
+		`{`:                                    "not a JSON object",
+		`[1]`:                                  "not a JSON object",
+		`{"machin": "a"}`:                      `did you mean "machine"?`,
+		`{"colour": "red"}`:                    "it has id, machine",
+		`{"machine": 1}`:                       "machine is a number; it must be text",
+		`{"right": "yes"}`:                     "right is a string; it must be true or false",
+		`{"at": "yesterday"}`:                  `at is "yesterday"; write a time with its zone`,
+		`{"from": "2026-05-01T12:00:00"}`:      "from is",
+		`{"machine": "a"} {"machine": "b"}`:    "something follows",
+		`{"machine": "a",}`:                    "not JSON from byte",
+		`{"received": "2026-05-01T12:00:00Z"}`: `no key "received"`,
+		`{"withdrawn": true}`:                  `no key "withdrawn"`,
 		`"` + strings.Repeat("x", MaxBytes) + `"`: "the most is",
 	} {
 		if _, err := Decode([]byte(body)); err == nil || !strings.Contains(err.Error(), want) {

@@ -41,20 +41,21 @@ func (m *Machine) localJob() job.Spec {
 }
 
 // SetJobs replaces the jobs of the machine's class. A job that stays, by digest,
-// keeps its baseline and its alarm. A new live job first collects its baseline while
-// the one before goes on predicting. With no live job the machine returns to its
+// keeps its baseline and its alarm. A new live job to detect first collects its
+// baseline while the one before goes on predicting; with none the machine returns to its
 // local one. states are the alarm states of an earlier life, by job digest.
 func (m *Machine) SetJobs(specs []job.Spec, releases map[string]Release, states map[string]alarm.State) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.unserved = map[string]string{}
-	var live *track
+	live := map[job.Purpose]*track{}
 	var shadows []*track
 	for _, spec := range append(slices.Clone(specs), m.localJob()) {
 		spec = spec.WithDefaults()
-		if spec.Role == job.Live && live != nil {
+		purpose := spec.Purpose()
+		if first := live[purpose]; spec.Role == job.Live && first != nil {
 			if spec.Name != LocalJob {
-				m.unserved[spec.Name] = fmt.Sprintf("machine %s already serves live job %q of its class", m.cfg.Name, live.spec.Name)
+				m.unserved[spec.Name] = fmt.Sprintf("machine %s already serves live job %q of its class to %s", m.cfg.Name, first.spec.Name, purpose)
 			}
 			continue
 		}
@@ -64,13 +65,14 @@ func (m *Machine) SetJobs(specs []job.Spec, releases map[string]Release, states 
 			m.unserved[spec.Name] = err.Error()
 			m.log.Error("job cannot be served", "job", spec.Name, "error", err)
 		case spec.Role == job.Live:
-			live = t
+			live[purpose] = t
 		default:
 			shadows = append(shadows, t)
 		}
 	}
 	m.shadows, m.next = shadows, nil
-	if live != nil && live != m.serving {
+	m.setDiagnosing(live[job.Diagnose])
+	if live := live[job.Detect]; live != nil && live != m.serving {
 		m.next = live
 		if m.serving.detector.State() != infer.Running || live.detector.State() == infer.Running {
 			m.takeOver()
@@ -181,7 +183,9 @@ func (m *Machine) takeOver() {
 
 // prune forgets tracks and fronts that nobody needs.
 func (m *Machine) prune() {
-	needed := func(t *track) bool { return t == m.serving || t == m.next || slices.Contains(m.shadows, t) }
+	needed := func(t *track) bool {
+		return t == m.serving || t == m.next || t == m.diagnosing || slices.Contains(m.shadows, t)
+	}
 	for _, f := range m.fronts {
 		f.tracks = slices.DeleteFunc(f.tracks, func(t *track) bool { return !needed(t) })
 	}

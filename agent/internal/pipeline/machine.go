@@ -69,11 +69,16 @@ type Machine struct {
 	queue    *queue
 	beat     atomic.Int64 // blocks processed; grows while the machine makes progress
 
-	mu       sync.Mutex
-	fronts   []*front
-	serving  *track            // raises alarms; never nil
-	next     *track            // takes over once it has its baseline; nil if none
-	shadows  []*track          //
+	mu      sync.Mutex
+	fronts  []*front
+	serving *track   // raises alarms; never nil
+	next    *track   // takes over once it has its baseline; nil if none
+	shadows []*track //
+
+	diagnosing  *track       // the live job that names faults; nil if none
+	diagnosis   *infer.Fault // what it said last; nil if nothing
+	diagnosedAt time.Time    // end of the window it said that of
+
 	unserved map[string]string // job → why this machine cannot take part
 	before   Counts            // of fronts that no longer serve
 	refused  map[string]int64  // windows without a usable vector, by reason
@@ -213,9 +218,13 @@ func (m *Machine) window(f *front, w *window.Window) {
 			m.fault(t, have, err)
 			continue
 		}
-		healthy = healthy || (out.State == infer.Running && out.Healthy)
+		healthy = healthy || (out.State == infer.Running && m.inOrder(t, &out))
 		learned = learned || (out.State == infer.Baseline && out.Have > f.stored)
 		out.Advice.Evidence = f.evidence(vector)
+		if t == m.diagnosing {
+			m.diagnose(t, w.End)
+		}
+		out.Advice.Fault = m.faultBy(w.End)
 		m.note(t, out)
 	}
 	if f == m.serving.front {

@@ -88,7 +88,7 @@ func (m *Machine) Status() Status {
 	for k, v := range m.refused {
 		s.Refused[k] = v
 	}
-	for _, t := range append([]*track{m.serving, m.next}, m.shadows...) {
+	for _, t := range append([]*track{m.serving, m.next, m.diagnosing}, m.shadows...) {
 		if t == nil {
 			continue
 		}

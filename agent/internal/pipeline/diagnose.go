@@ -1,0 +1,59 @@
+package pipeline
+
+import (
+	"slices"
+	"time"
+
+	"github.com/millwright-iot/millwright/agent/internal/infer"
+	"github.com/millwright-iot/millwright/fedavg/job"
+)
+
+// setDiagnosing makes t, nil for none, the track that names faults: the first of its
+// front, so that the others can say what it said of the same window.
+func (m *Machine) setDiagnosing(t *track) {
+	if t != m.diagnosing {
+		m.diagnosis = nil
+	}
+	if m.diagnosing = t; t == nil {
+		return
+	}
+	f := t.front
+	f.tracks = slices.DeleteFunc(f.tracks, func(o *track) bool { return o == t })
+	f.tracks = slices.Insert(f.tracks, 0, t)
+}
+
+// diagnose takes what the diagnosing track says of the window that ended at end and that
+// it just scored. It allocates for the first one only.
+func (m *Machine) diagnose(t *track, end time.Time) {
+	f := m.diagnosis
+	if f == nil {
+		f = &infer.Fault{}
+	}
+	f.Job, m.diagnosedAt = t.spec.Name, end
+	if m.diagnosis = nil; t.detector.Diagnose(f) {
+		m.diagnosis = f
+	}
+}
+
+// faultBy is what was said of a window not long before end, nil if nothing: the
+// diagnosing job may have other windows than the one that serves.
+func (m *Machine) faultBy(end time.Time) *infer.Fault {
+	if m.diagnosis == nil {
+		return nil
+	}
+	spec := m.diagnosing.spec.Features
+	if end.Sub(m.diagnosedAt) > StaleAfter(m.cfg.StaleAfter, spec.Window, spec.Hop) {
+		return nil
+	}
+	return m.diagnosis
+}
+
+// inOrder says whether a scored window may be learned from in the opinion of track
+// t. One that names faults has none: how it scores is no matter of alarms, so the live
+// job's state counts.
+func (m *Machine) inOrder(t *track, out *infer.Output) bool {
+	if t.spec.Purpose() != job.Diagnose {
+		return out.Healthy
+	}
+	return m.serving.detector.State() == infer.Running && m.serving.detector.AlarmState().Level == 0
+}
