@@ -140,7 +140,7 @@ func (a *Agent) connectors() error {
 func (a *Agent) results(broker link.Options) {
 	c := a.cfg.MQTT
 	if a.cfg.publishes() {
-		o := publish.Options{Link: broker, Gateway: a.cfg.Gateway, Version: a.cfg.Version}
+		o := publish.Options{Link: broker, Gateway: a.cfg.Gateway, Version: a.cfg.Version, AnnouncedPath: filepath.Join(a.cfg.DataDir, "announced.json")}
 		o.Link.ClientID = c.ClientID + "-results"
 		if c.HomeAssistant != nil {
 			o.Discovery = c.HomeAssistant.Prefix
@@ -152,7 +152,7 @@ func (a *Agent) results(broker link.Options) {
 	}
 	if c.Sparkplug != nil {
 		o := sparkplug.Options{
-			Link: broker, Group: c.Sparkplug.Group, Node: c.Sparkplug.Node, Version: a.cfg.Version,
+			Link: broker, Group: c.Sparkplug.Group, Node: c.Sparkplug.Node, PrimaryHost: c.Sparkplug.PrimaryHost, Version: a.cfg.Version,
 			SeqPath: filepath.Join(a.cfg.DataDir, "sparkplug-births"),
 		}
 		o.Link.ClientID = c.ClientID + "-sparkplug"

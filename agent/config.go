@@ -100,6 +100,9 @@ type MQTTTLSConfig struct {
 type SparkplugConfig struct {
 	Group string `yaml:"group" json:"group"` // required; a topic level, such as a plant's name
 	Node  string `yaml:"node" json:"node"`   // default the gateway's name
+	// PrimaryHost is the id of the host application without which nothing is
+	// published: spBv1.0/STATE/<primary_host> says whether it is there. Default none.
+	PrimaryHost string `yaml:"primary_host" json:"primary_host,omitempty"`
 }
 
 // HomeAssistantConfig says where Home Assistant looks for what there is.

@@ -155,7 +155,7 @@ func (c *MQTTConfig) checkResults(problem problemFunc) {
 		if s.Group == "" {
 			problem("mqtt.sparkplug.group", "is missing; name the group of edge nodes, such as your plant")
 		}
-		for key, level := range map[string]string{"group": s.Group, "node": s.Node} {
+		for key, level := range map[string]string{"group": s.Group, "node": s.Node, "primary_host": s.PrimaryHost} {
 			if strings.ContainsAny(level, "/+#\x00") {
 				problem("mqtt.sparkplug."+key, "%q is not one level of a topic; leave '/', '+' and '#' out", level)
 			}

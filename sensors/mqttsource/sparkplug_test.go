@@ -18,7 +18,8 @@ type spMetric struct {
 	name     string
 	alias    uint64
 	datatype uint64
-	value    any // float64, float32, int32 (as two's complement), uint64, []float32
+	unit     string // property engUnit
+	value    any    // float64, float32, int32 (as two's complement), uint64, []float32
 }
 
 func (m spMetric) bytes() []byte {
@@ -31,6 +32,13 @@ func (m spMetric) bytes() []byte {
 	}
 	if m.datatype != 0 {
 		b = protowire.AppendVarint(protowire.AppendTag(b, 4, protowire.VarintType), m.datatype)
+	}
+	if m.unit != "" { // PropertySet: keys 1, values 2; PropertyValue: type 1, string 8
+		value := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), 12)
+		value = protowire.AppendString(protowire.AppendTag(value, 8, protowire.BytesType), m.unit)
+		set := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), "engUnit")
+		set = protowire.AppendBytes(protowire.AppendTag(set, 2, protowire.BytesType), value)
+		b = protowire.AppendBytes(protowire.AppendTag(b, 9, protowire.BytesType), set)
 	}
 	switch v := m.value.(type) {
 	case nil:
@@ -161,5 +169,28 @@ func TestSource_Sparkplug(t *testing.T) {
 	s := r.eventually(t, "the node's death", func(s Stats) bool { return r.Devices()[0].State == Stale && s.Queued == 0 })
 	if s.Dropped[NoBirth] != 2 || s.Dropped[Absent] != 1 {
 		t.Errorf("got %+v; want two messages without a birth and one without a wanted metric", s)
+	}
+}
+
+// A birth that names another unit than the channel is believed, for all data that follow;
+// text that is no unit contradicts nothing.
+func TestSource_SparkplugEngineeringUnit(t *testing.T) {
+	broker := startMochi(t)
+	c := publisher(t, broker)
+	r := start(t, broker, sparkplugChannels(t), Options{})
+	r.connected(t)
+	now := uint64(time.Now().UnixMilli())
+	send := func(kind string, payload []byte) { publish(t, c, "spBv1.0/plant/"+kind, false, payload) }
+	send("NBIRTH/edge", spPayload(0, now, spMetric{name: "bdSeq", datatype: 8, value: uint64(1)},
+		spMetric{name: "Drive/Speed", alias: 1, datatype: 3, unit: "revolutions", value: int32(1500)}))
+	if b := r.next(t); b.Samples[0] != 25 {
+		t.Errorf("got %v; want 25 Hz", b.Samples)
+	}
+	send("DBIRTH/edge/press", spPayload(1, now, spMetric{name: "Temp 1.x", alias: 10, datatype: 10, unit: "degF", value: 98.6}))
+	send("DDATA/edge/press", spPayload(2, now+1, spMetric{alias: 10, value: 98.7}))
+	r.eventually(t, "both refused", func(s Stats) bool { return s.SamplesDropped[WrongUnit] == 2 })
+	send("DBIRTH/edge/press", spPayload(3, now+2, spMetric{name: "Temp 1.x", alias: 10, datatype: 10, unit: "°C", value: 37.0}))
+	if b := r.next(t); b.Samples[0] != 37 {
+		t.Errorf("got %v; want 37 °C", b.Samples)
 	}
 }

@@ -1,10 +1,13 @@
 package publish
 
 import (
+	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/millwright-iot/millwright/agent/internal/durable"
 	"github.com/millwright-iot/millwright/agent/internal/link"
 )
 
@@ -81,6 +84,67 @@ func (p *Publisher) discovery(m Machine) []link.Message {
 	alarm.Name, alarm.ValueTemplate, alarm.DeviceClass = "Alarm", "{{ 'ON' if value_json.alarm else 'OFF' }}", "problem"
 	add("binary_sensor", "alarm", alarm)
 	return list
+}
+
+// announce tells Home Assistant of every machine, if that is asked for, and takes back
+// what an earlier configuration announced and this one does not: an empty message makes
+// the broker forget a retained one, and Home Assistant the entity.
+func (p *Publisher) announce(ctx context.Context, conn *link.Conn) error {
+	var messages []link.Message
+	if p.opts.Discovery != "" {
+		for _, m := range p.machines {
+			messages = append(messages, p.discovery(m)...)
+		}
+	}
+	var topics []string
+	for _, m := range messages {
+		topics = append(topics, m.Topic)
+	}
+	slices.Sort(topics)
+	before := p.announced()
+	for _, topic := range before {
+		if !slices.Contains(topics, topic) {
+			messages = append(messages, link.Message{Topic: topic, QoS: 1, Retain: true})
+		}
+	}
+	// Both, until the broker has everything: then neither a crash nor a lost connection
+	// leaves an entity behind that nobody knows of.
+	p.setAnnounced(append(before, topics...))
+	for _, msg := range messages {
+		if err := conn.Send(ctx, msg); err != nil {
+			return err
+		}
+	}
+	p.setAnnounced(topics)
+	return nil
+}
+
+// announced returns the topics of what was announced, sorted.
+func (p *Publisher) announced() []string {
+	var list []string
+	if p.opts.AnnouncedPath != "" {
+		durable.ReadChecked(p.opts.AnnouncedPath, p.log, func(body []byte) error {
+			list = nil
+			return json.Unmarshal(body, &list)
+		})
+	}
+	return list
+}
+
+// setAnnounced remembers topics. Where it cannot, an entity may stay behind.
+func (p *Publisher) setAnnounced(topics []string) {
+	slices.Sort(topics)
+	topics = slices.Compact(topics)
+	if p.opts.AnnouncedPath == "" || slices.Equal(topics, p.announced()) {
+		return
+	}
+	body, err := json.Marshal(topics)
+	if err == nil {
+		err = durable.WriteChecked(p.opts.AnnouncedPath, body)
+	}
+	if err != nil {
+		p.log.Warn("what was announced to Home Assistant cannot be remembered; a machine that is removed stays there", "error", err)
+	}
 }
 
 // plain spells a name with the letters that discovery topics may have, different names

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -96,6 +97,43 @@ func TestPublisher_HomeAssistantFindsMachines(t *testing.T) {
 		t.Error(err)
 	}
 	eventually(t, "offline", func() bool { return slices.Contains(live.Lines(), "millwright/gw.1/status offline") })
+}
+
+// A machine that left the configuration leaves Home Assistant too, and all do when the
+// announcing is turned off, even if the broker was away meanwhile.
+func TestPublisher_HomeAssistantForgetsMachines(t *testing.T) {
+	m := brokertest.Start(t)
+	path := filepath.Join(t.TempDir(), "announced.json")
+	retained := func() map[string]map[string]any {
+		return homeAssistant(t, m.Subscribe("%t %p", "ha/#").Lines())
+	}
+	run := func(prefix string, names ...string) {
+		t.Helper()
+		o := Options{Link: link.Options{Broker: &url.URL{Scheme: "tcp", Host: m.Address()}, ClientID: "c", MinWait: 10 * time.Millisecond}, Gateway: "gw1", Discovery: prefix, AnnouncedPath: path}
+		for _, n := range names {
+			o.Machines = append(o.Machines, Machine{Name: n, Class: "pump"})
+		}
+		p := New(o, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- p.Run(ctx) }()
+		eventually(t, "connected", func() bool { return p.Stats().Connected })
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	run("ha", "pump-1", "pump-2")
+	eventually(t, "two machines", func() bool { return len(retained()) == 6 })
+	run("ha", "pump-2")
+	eventually(t, "one machine", func() bool { return len(retained()) == 3 })
+	for topic := range retained() {
+		if !strings.Contains(topic, "pump-2") {
+			t.Errorf("%s is left", topic)
+		}
+	}
+	run("", "pump-2")
+	eventually(t, "none", func() bool { return len(retained()) == 0 })
 }
 
 // The broker says it when nobody else can.

@@ -37,6 +37,9 @@ type Options struct {
 	// homeassistant. Default none: nothing is announced.
 	Discovery string
 	Machines  []Machine // that are announced
+	// AnnouncedPath is the file that remembers the topics of what was announced, so
+	// that what is no longer there is taken back. Default none.
+	AnnouncedPath string
 }
 
 // Score is one window's result. It holds no pointers into a Detector.
@@ -171,21 +174,6 @@ func (p *Publisher) session(ctx context.Context) error {
 		case <-p.wake:
 		}
 	}
-}
-
-// announce tells Home Assistant of every machine, if that is asked for.
-func (p *Publisher) announce(ctx context.Context, conn *link.Conn) error {
-	if p.opts.Discovery == "" {
-		return nil
-	}
-	for _, m := range p.machines {
-		for _, msg := range p.discovery(m) {
-			if err := conn.Send(ctx, msg); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 func (p *Publisher) connected(up bool) {

@@ -6,6 +6,8 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/millwright-iot/millwright/sensors"
+	"github.com/millwright-iot/millwright/sensors/mqttsource/decode"
 	"github.com/millwright-iot/millwright/sensors/profile"
 )
 
@@ -13,6 +15,7 @@ import (
 type edge struct {
 	group, node, dev string
 	metrics          []string
+	units            map[string]string // that births name, by metric
 	payloads         [][]byte
 }
 
@@ -25,12 +28,12 @@ func edgeNodes(topics []*Topic) []*edge {
 		if levels[0] != "spBv1.0" || len(levels) < 4 || len(levels) > 5 || levels[2] != "NBIRTH" && levels[2] != "DBIRTH" {
 			continue
 		}
-		n := &edge{group: levels[1], node: levels[3], payloads: t.Payloads}
+		n := &edge{group: levels[1], node: levels[3], payloads: t.Payloads, units: map[string]string{}}
 		if len(levels) == 5 {
 			n.dev = levels[4]
 		}
 		for _, p := range t.Payloads {
-			for _, m := range metricNames(p) {
+			for _, m := range metricNames(p, n.units) {
 				if !slices.Contains(n.metrics, m) {
 					n.metrics = append(n.metrics, m)
 				}
@@ -51,7 +54,11 @@ func (n *edge) device() *profile.Device {
 		if m == "bdSeq" || strings.HasPrefix(m, "Node Control/") || strings.HasPrefix(m, "Properties/") {
 			continue
 		}
-		if unit := guessUnit(m, 0); unit != "" {
+		unit := n.units[m]
+		if _, err := sensors.ParseUnit(unit); err != nil {
+			unit = guessUnit(m, 0)
+		}
+		if unit != "" {
 			offer(d, channelName(metricLabel(m)), m, unit, n.payloads)
 		}
 	}
@@ -74,24 +81,28 @@ func metricLabel(name string) string {
 }
 
 // metricNames lists the names of the metrics of a payload that have an integer or a
-// floating-point type (Eclipse Sparkplug 3.0.0, section 6.4.16: 1 to 10).
-func metricNames(payload []byte) []string {
+// floating-point type (Eclipse Sparkplug 3.0.0, section 6.4.16: 1 to 10), and notes the
+// units that they name.
+func metricNames(payload []byte, units map[string]string) []string {
 	var names []string
 	fields(payload, func(number protowire.Number, _ uint64, metric []byte) {
 		if number != 2 {
 			return
 		}
-		name, kind := "", uint64(0)
+		name, unit, kind := "", "", uint64(0)
 		fields(metric, func(number protowire.Number, bits uint64, text []byte) {
 			switch number {
 			case 1:
 				name = string(text)
 			case 4:
 				kind = bits
+			case 9:
+				unit = decode.EngineeringUnit(text)
 			}
 		})
 		if name != "" && kind >= 1 && kind <= 10 && len(names) < maxLeaves {
 			names = append(names, name)
+			units[name] = unit
 		}
 	})
 	return names

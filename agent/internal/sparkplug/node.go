@@ -6,6 +6,7 @@ package sparkplug
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -30,6 +31,10 @@ type Options struct {
 	Group   string // group id, a level of the topics
 	Node    string // edge node id, likewise
 	Version string // of the program
+	// PrimaryHost is the host application without which the edge node is not born: it
+	// waits for it to be online, and dies when it goes offline (section 5.4). Default
+	// none.
+	PrimaryHost string
 	// SeqPath is the file that keeps the number of the newest birth, so that a death
 	// of an earlier life is not taken for one of this.
 	SeqPath string
@@ -49,9 +54,13 @@ type Node struct {
 	wake  chan struct{} // capacity 1: something changed
 	again chan struct{} // capacity 1: a host asks for a rebirth
 
+	host chan struct{} // capacity 1: the primary host said how it is
+
 	mu       sync.Mutex
 	machines []*machine // in the order of New
 	stats    Stats
+	online   bool  // the primary host is
+	hostAt   int64 // when it said so, by its clock in ms
 
 	seq    int // of the next message, 0..255; the session's
 	births int // number of the newest birth, 0..255; -1 before the first
@@ -84,7 +93,7 @@ type Machine struct{ Name, Class string }
 
 // New returns a Node of the machines; nothing is connected before Run.
 func New(opts Options, machines []Machine, log *slog.Logger) *Node {
-	n := &Node{opts: opts, log: log, wake: make(chan struct{}, 1), again: make(chan struct{}, 1), births: -1}
+	n := &Node{opts: opts, log: log, wake: make(chan struct{}, 1), again: make(chan struct{}, 1), host: make(chan struct{}, 1), births: -1}
 	for _, m := range machines {
 		n.machines = append(n.machines, &machine{name: m.Name, class: m.Class, now: values{state: infer.Waiting}})
 	}
@@ -143,8 +152,22 @@ func (n *Node) session(ctx context.Context) error {
 	}
 	defer conn.Close()
 	defer n.connected(false)
-	if err := conn.Subscribe(ctx, n.topic("NCMD")); err != nil {
+	filters := []string{n.topic("NCMD")}
+	if n.opts.PrimaryHost != "" {
+		filters = append(filters, n.stateTopic())
+		n.forgetHost()
+	}
+	if err := conn.Subscribe(ctx, filters...); err != nil {
 		return err
+	}
+	for !n.welcome() {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-conn.Lost():
+			return err
+		case <-n.host:
+		}
 	}
 	if err := n.birth(ctx, conn); err != nil {
 		return err
@@ -160,6 +183,13 @@ func (n *Node) session(ctx context.Context) error {
 			return conn.Send(last, death)
 		case err := <-conn.Lost():
 			return err
+		case <-n.host:
+			if !n.welcome() {
+				if err := conn.Send(ctx, death); err != nil {
+					return err
+				}
+				return fmt.Errorf("primary host %q went offline", n.opts.PrimaryHost)
+			}
 		case <-n.again:
 			err = n.birth(ctx, conn)
 		case <-n.wake:
@@ -179,9 +209,51 @@ func (n *Node) connected(up bool) {
 
 // command handles what a host says. It must not wait.
 func (n *Node) command(m mqtt.Message) {
-	if m.Topic() == n.topic("NCMD") && asksRebirth(m.Payload()) {
+	switch {
+	case m.Topic() == n.topic("NCMD") && asksRebirth(m.Payload()):
 		notify(n.again)
+	case m.Topic() == n.stateTopic():
+		n.hostSays(m.Payload())
 	}
+}
+
+// stateTopic is where the primary host says how it is.
+func (n *Node) stateTopic() string { return "spBv1.0/STATE/" + n.opts.PrimaryHost }
+
+// hostSays takes a STATE message (section 6.4.21). One that is older than the newest, by
+// the host's clock, is the will of an earlier connection, and no news.
+func (n *Node) hostSays(payload []byte) {
+	var state struct {
+		Online    *bool `json:"online"`
+		Timestamp int64 `json:"timestamp"`
+	}
+	if err := json.Unmarshal(payload, &state); err != nil || state.Online == nil {
+		n.log.Warn("state of the Sparkplug primary host is not as in version 3.0", "topic", n.stateTopic(), "error", err)
+		return
+	}
+	n.mu.Lock()
+	news := state.Timestamp >= n.hostAt
+	if news {
+		n.online, n.hostAt = *state.Online, state.Timestamp
+	}
+	n.mu.Unlock()
+	if news {
+		notify(n.host)
+	}
+}
+
+// forgetHost makes the node wait for what the broker remembers of the host.
+func (n *Node) forgetHost() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.online, n.hostAt = false, 0
+}
+
+// welcome reports whether the node may be born and live.
+func (n *Node) welcome() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.opts.PrimaryHost == "" || n.online
 }
 
 // birth publishes every metric, also those without a value yet.
@@ -236,6 +308,9 @@ func (m *machine) metrics(now time.Time, all bool) []metric {
 	add := func(name string, value any, null, changed bool) {
 		if all || changed {
 			out = append(out, metric{name: m.name + "/" + name, at: at, value: value, null: null})
+		}
+		if all && name == "Score" {
+			out[len(out)-1].unit = "1" // a birth tells it, for all data that follow
 		}
 	}
 	v, w := &m.now, &m.told

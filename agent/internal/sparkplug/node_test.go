@@ -27,7 +27,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // tahu is the part of Eclipse Tahu's sparkplug_b.proto that an edge node without
-// templates, data sets and properties uses, as a descriptor. Payloads are decoded by
+// templates and data sets uses, as a descriptor. Payloads are decoded by
 // protobuf's own parser, which knows nothing of our encoder.
 const tahu = `
 name: "sparkplug_b.proto" package: "org.eclipse.tahu.protobuf" syntax: "proto2"
@@ -47,6 +47,7 @@ message_type {
     field { name: "is_historical" number: 5 label: LABEL_OPTIONAL type: TYPE_BOOL }
     field { name: "is_transient" number: 6 label: LABEL_OPTIONAL type: TYPE_BOOL }
     field { name: "is_null" number: 7 label: LABEL_OPTIONAL type: TYPE_BOOL }
+    field { name: "properties" number: 9 label: LABEL_OPTIONAL type: TYPE_MESSAGE type_name: ".org.eclipse.tahu.protobuf.Payload.PropertySet" }
     field { name: "int_value" number: 10 label: LABEL_OPTIONAL type: TYPE_UINT32 oneof_index: 0 }
     field { name: "long_value" number: 11 label: LABEL_OPTIONAL type: TYPE_UINT64 oneof_index: 0 }
     field { name: "float_value" number: 12 label: LABEL_OPTIONAL type: TYPE_FLOAT oneof_index: 0 }
@@ -54,6 +55,17 @@ message_type {
     field { name: "boolean_value" number: 14 label: LABEL_OPTIONAL type: TYPE_BOOL oneof_index: 0 }
     field { name: "string_value" number: 15 label: LABEL_OPTIONAL type: TYPE_STRING oneof_index: 0 }
     oneof_decl { name: "value" }
+  }
+  nested_type {
+    name: "PropertySet"
+    field { name: "keys" number: 1 label: LABEL_REPEATED type: TYPE_STRING }
+    field { name: "values" number: 2 label: LABEL_REPEATED type: TYPE_MESSAGE type_name: ".org.eclipse.tahu.protobuf.Payload.PropertyValue" }
+  }
+  nested_type {
+    name: "PropertyValue"
+    field { name: "type" number: 1 label: LABEL_OPTIONAL type: TYPE_UINT32 }
+    field { name: "is_null" number: 2 label: LABEL_OPTIONAL type: TYPE_BOOL }
+    field { name: "string_value" number: 8 label: LABEL_OPTIONAL type: TYPE_STRING }
   }
 }`
 
@@ -112,6 +124,11 @@ func decode(t testing.TB, line string) decoded {
 		if field(m, "timestamp").Uint() == 0 {
 			t.Errorf("metric %v has no timestamp", field(m, "name"))
 		}
+		if m.Has(m.Descriptor().Fields().ByName("properties")) {
+			set := field(m, "properties").Message()
+			property := field(set, "values").List().Get(0).Message()
+			value += fmt.Sprintf(" %v=%d:%v", field(set, "keys").List().Get(0), field(property, "type").Uint(), field(property, "string_value"))
+		}
 		d.metrics[field(m, "name").String()] = fmt.Sprintf("%d %s", field(m, "datatype").Uint(), value)
 	}
 	return d
@@ -129,12 +146,17 @@ func eventually(t testing.TB, what string, ok func() bool) {
 
 func runNode(t testing.TB, broker, dir string) (n *Node, stop func()) {
 	t.Helper()
+	return runNodeFor(t, broker, dir, "")
+}
+
+func runNodeFor(t testing.TB, broker, dir, host string) (n *Node, stop func()) {
+	t.Helper()
 	n = New(Options{
 		Link: link.Options{
 			Broker: &url.URL{Scheme: "tcp", Host: broker}, ClientID: "gw1-sparkplug",
 			MinWait: 10 * time.Millisecond, MaxWait: 50 * time.Millisecond,
 		},
-		Group: "hall", Node: "gw1", Version: "1.0", SeqPath: filepath.Join(dir, "births"),
+		Group: "hall", Node: "gw1", Version: "1.0", SeqPath: filepath.Join(dir, "births"), PrimaryHost: host,
 	}, []Machine{{"pump-1", "pump"}}, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -173,7 +195,7 @@ func TestNode_LifeAsAHostSeesIt(t *testing.T) {
 		"bdSeq": "4 long_value:0", "Node Control/Rebirth": "11 boolean_value:false",
 		"Properties/Software": "12 string_value:millwright-agent 1.0",
 		"pump-1/Class":        "12 string_value:pump", "pump-1/State": "12 string_value:waiting",
-		"pump-1/Score": "10 null", "pump-1/Zone": "12 null", "pump-1/Alarm": "11 boolean_value:false",
+		"pump-1/Score": "10 null engUnit=12:1", "pump-1/Zone": "12 null", "pump-1/Alarm": "11 boolean_value:false",
 		"pump-1/Reason": "12 null", "pump-1/Job": "12 null", "pump-1/Model Version": "4 long_value:0",
 	} {
 		if birth.metrics[name] != want {
@@ -217,7 +239,7 @@ func TestNode_LifeAsAHostSeesIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := heard(259) // 258 is the command itself
-	if again.topic != birth.topic || again.seq != 0 || again.metrics["bdSeq"] != "4 long_value:0" || again.metrics["pump-1/Score"] != "10 double_value:257" {
+	if again.topic != birth.topic || again.seq != 0 || again.metrics["bdSeq"] != "4 long_value:0" || again.metrics["pump-1/Score"] != "10 double_value:257 engUnit=12:1" {
 		t.Errorf("the birth that was asked for is %+v", again)
 	}
 
@@ -254,6 +276,56 @@ func TestNode_DeathByBrokenConnection(t *testing.T) {
 		t.Errorf("birth after it is %+v", birth)
 	}
 	eventually(t, "second birth counted", func() bool { return n.Stats().Births == 2 })
+}
+
+// Without its primary host the node is silent: it waits for it, dies with it and is born
+// again with it. What the host's will said of an earlier connection is no news.
+func TestNode_FollowsItsPrimaryHost(t *testing.T) {
+	m := brokertest.Start(t)
+	sub := m.Subscribe("%t %x", "spBv1.0/hall/#")
+	host, err := link.Dial(t.Context(), link.Options{Broker: &url.URL{Scheme: "tcp", Host: m.Address()}}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	says := func(online bool, at int) {
+		t.Helper()
+		state := fmt.Sprintf(`{"online":%v,"timestamp":%d}`, online, at)
+		if err := host.Send(t.Context(), link.Message{Topic: "spBv1.0/STATE/scada", Payload: []byte(state), QoS: 1, Retain: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	topics := func() string {
+		var all []string
+		for _, line := range sub.Lines() {
+			d := decode(t, line)
+			all = append(all, strings.Split(d.topic, "/")[2]+" "+strings.TrimPrefix(d.metrics["bdSeq"], "4 long_value:"))
+		}
+		return strings.Join(all, ", ")
+	}
+	says(false, 1000)
+	n, stop := runNodeFor(t, m.Address(), t.TempDir(), "scada")
+	out := infer.Output{At: time.Unix(1, 0), State: infer.Running, Score: 1, Zone: "C"}
+	n.Score("pump-1", "pumps", &out)
+	says(true, 2000)
+	eventually(t, "birth", func() bool { return topics() == "NBIRTH 0" || topics() == "NBIRTH 0, NDATA " })
+	eventually(t, "connected", func() bool { return n.Stats().Connected })
+	says(false, 1500) // of an earlier connection
+	n.Score("pump-1", "pumps", &out)
+	says(false, 3000)
+	eventually(t, "death", func() bool { return strings.HasSuffix(topics(), "NDEATH 0") })
+	says(true, 4000)
+	eventually(t, "another birth", func() bool { return strings.Contains(topics(), "NDEATH 0, NBIRTH ") })
+	if got := topics(); strings.Count(got, "NDEATH") != 1 {
+		t.Errorf("heard %s", got)
+	}
+	for _, bad := range []string{"", "OFFLINE", "[]", `{"timestamp":9000}`, `{"online":"no","timestamp":9000}`} {
+		n.hostSays([]byte(bad))
+	}
+	if !n.welcome() {
+		t.Error("what is no state turned the node away")
+	}
+	stop()
 }
 
 func FuzzAsksRebirth(f *testing.F) {

@@ -21,14 +21,20 @@ const (
 	payloadMetrics   = 2
 	payloadSeq       = 3
 
-	metricName      = 1
-	metricTimestamp = 3
-	metricDatatype  = 4
-	metricIsNull    = 7
-	metricLong      = 11
-	metricDouble    = 13
-	metricBoolean   = 14
-	metricString    = 15
+	metricName       = 1
+	metricTimestamp  = 3
+	metricDatatype   = 4
+	metricIsNull     = 7
+	metricProperties = 9
+	metricLong       = 11
+	metricDouble     = 13
+	metricBoolean    = 14
+	metricString     = 15
+
+	propertyKeys   = 1 // of a PropertySet
+	propertyValues = 2
+	propertyType   = 1 // of a PropertyValue
+	propertyString = 8
 )
 
 // metric is a named value: an int64, float64, bool or string. null says that there is
@@ -38,6 +44,7 @@ type metric struct {
 	at    time.Time
 	value any
 	null  bool
+	unit  string // told as the property engUnit; empty for none
 }
 
 // noSeq is the sequence number of a payload that has none.
@@ -86,6 +93,11 @@ func (m metric) append(dst []byte) []byte {
 	}
 	if m.null {
 		dst = appendVarint(dst, metricIsNull, 1)
+	}
+	if m.unit != "" {
+		value := appendText(appendVarint(nil, propertyType, typeString), propertyString, m.unit)
+		set := appendText(appendText(nil, propertyKeys, "engUnit"), propertyValues, string(value))
+		dst = appendText(dst, metricProperties, string(set))
 	}
 	return dst
 }

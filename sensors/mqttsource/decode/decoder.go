@@ -140,7 +140,7 @@ func New(specs ...Spec) (*Decoder, error) {
 		case SenML:
 			d.senml = newSenML()
 		case Sparkplug:
-			d.edge = &sparkplug{aliases: map[uint64]meaning{}, types: map[string]uint32{}}
+			d.edge = &sparkplug{aliases: map[uint64]meaning{}, types: map[string]uint32{}, units: map[string]string{}}
 		}
 		for _, p := range []struct {
 			slot *int

@@ -13,18 +13,23 @@ const (
 	payloadMetrics   protowire.Number = 2
 	payloadSeq       protowire.Number = 3
 
-	metricName      protowire.Number = 1
-	metricAlias     protowire.Number = 2
-	metricTimestamp protowire.Number = 3
-	metricDatatype  protowire.Number = 4
-	metricIsNull    protowire.Number = 7
-	metricInt       protowire.Number = 10
-	metricLong      protowire.Number = 11
-	metricFloat     protowire.Number = 12
-	metricDouble    protowire.Number = 13
-	metricBoolean   protowire.Number = 14
-	metricString    protowire.Number = 15
-	metricBytes     protowire.Number = 16
+	metricName       protowire.Number = 1
+	metricAlias      protowire.Number = 2
+	metricTimestamp  protowire.Number = 3
+	metricDatatype   protowire.Number = 4
+	metricIsNull     protowire.Number = 7
+	metricProperties protowire.Number = 9
+	metricInt        protowire.Number = 10
+	metricLong       protowire.Number = 11
+	metricFloat      protowire.Number = 12
+	metricDouble     protowire.Number = 13
+	metricBoolean    protowire.Number = 14
+	metricString     protowire.Number = 15
+	metricBytes      protowire.Number = 16
+
+	propertyKeys   protowire.Number = 1 // of a PropertySet: as many keys as values
+	propertyValues protowire.Number = 2
+	propertyString protowire.Number = 8 // of a PropertyValue
 )
 
 // SparkplugHead is what a Sparkplug B payload says about its edge node's session.
@@ -112,15 +117,16 @@ func nextField(b []byte) (field, int) {
 
 // metric is one metric of a payload; its slices are parts of the payload.
 type metric struct {
-	name      []byte
-	alias     uint64
-	hasAlias  bool
-	timestamp uint64 // milliseconds, zero if absent
-	datatype  uint32 // zero if absent
-	null      bool
-	value     protowire.Number // which value it has, zero for none
-	bits      uint64
-	bytes     []byte
+	name       []byte
+	alias      uint64
+	hasAlias   bool
+	timestamp  uint64 // milliseconds, zero if absent
+	datatype   uint32 // zero if absent
+	null       bool
+	value      protowire.Number // which value it has, zero for none
+	bits       uint64
+	bytes      []byte
+	properties []byte // a PropertySet, nil for none
 }
 
 func readMetric(message []byte) (metric, error) {
@@ -142,6 +148,8 @@ func readMetric(message []byte) (metric, error) {
 			m.datatype = uint32(f.bits)
 		case f.number == metricIsNull && f.kind == protowire.VarintType:
 			m.null = f.bits != 0
+		case f.number == metricProperties && f.kind == protowire.BytesType:
+			m.properties = f.bytes
 		case f.number == metricInt && f.kind == protowire.VarintType,
 			f.number == metricLong && f.kind == protowire.VarintType,
 			f.number == metricBoolean && f.kind == protowire.VarintType,
@@ -153,4 +161,36 @@ func readMetric(message []byte) (metric, error) {
 		}
 	}
 	return m, nil
+}
+
+// EngineeringUnit returns the unit that the properties of a metric name under engUnit,
+// the key that hosts and edge nodes agree on; empty if they name none or are no
+// PropertySet.
+func EngineeringUnit(properties []byte) string {
+	var keys, values [][]byte
+	err := fields(properties, func(f field) error {
+		switch {
+		case f.kind != protowire.BytesType:
+		case f.number == propertyKeys:
+			keys = append(keys, f.bytes)
+		case f.number == propertyValues:
+			values = append(values, f.bytes)
+		}
+		return nil
+	})
+	unit := ""
+	for i := range keys {
+		if err != nil || i >= len(values) || string(keys[i]) != "engUnit" {
+			continue
+		}
+		if fields(values[i], func(f field) error {
+			if f.number == propertyString && f.kind == protowire.BytesType {
+				unit = string(f.bytes)
+			}
+			return nil
+		}) != nil {
+			return ""
+		}
+	}
+	return unit
 }

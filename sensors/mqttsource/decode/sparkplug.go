@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/millwright-iot/millwright/sensors"
 )
 
 // The data types that are read (chapter 6, "Data Types").
@@ -35,6 +37,7 @@ type sparkplug struct {
 	born    bool
 	aliases map[uint64]meaning // of the metrics that a spec wants
 	types   map[string]uint32  // their data types by name
+	units   map[string]string  // their units, those that are units
 	found   []bool             // of each spec, in the payload being read
 }
 
@@ -62,6 +65,12 @@ func (d *Decoder) Birth(payload []byte) error {
 		for i := range d.channels {
 			if c := &d.channels[i]; c.Format == Sparkplug && c.Path == string(m.name) {
 				d.edge.types[c.Path] = m.datatype
+				// It is free text: what is no unit contradicts no channel.
+				if unit := EngineeringUnit(m.properties); unit != "" {
+					if _, err := sensors.ParseUnit(unit); err == nil {
+						d.edge.units[c.Path] = unit
+					}
+				}
 				if m.hasAlias {
 					d.edge.aliases[m.alias] = meaning{c.Path, m.datatype}
 				}
@@ -79,6 +88,7 @@ func (d *Decoder) Death() {
 		d.edge.born = false
 		clear(d.edge.aliases)
 		clear(d.edge.types)
+		clear(d.edge.units)
 	}
 }
 
@@ -145,7 +155,7 @@ func (d *Decoder) metric(dst []Reading, before int, message []byte, timestamp ui
 		if len(dst)-before >= maxReadings {
 			return dst, &Error{Malformed, fmt.Sprintf("payload has over %d metrics of a name; send fewer", maxReadings)}
 		}
-		r := Reading{Spec: i}
+		r := Reading{Spec: i, Unit: e.units[c.Path]}
 		if timestamp != 0 {
 			r.Time, _, r.TimeErr = unixTime(float64(timestamp), 1000)
 		}
