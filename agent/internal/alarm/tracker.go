@@ -66,7 +66,7 @@ const decay = 0.1
 //     a rise by a whole threshold above it is an alarm again;
 //   - a level never rises outside an alarm. It decays with the smoothed raw
 //     score and is forgotten once that is back inside the baseline's range
-//     (r ≤ 1/Threshold, the largest score of the healthy baseline).
+//     (r ≤ SetBaseline's, the largest score of the healthy baseline).
 //
 // The method of the second scale: a relative clear with a scalar baseline that
 // rises and may only decay.
@@ -110,6 +110,10 @@ func NewTracker(spec job.AlarmSpec) (*Tracker, error) {
 	}
 	return &Tracker{onDelay: spec.OnDelay, clear: spec.Clear, baseline: 1 / spec.Threshold}, nil
 }
+
+// SetBaseline says what the largest score of the healthy baseline is, relative to the
+// threshold; until then it is 1/Threshold.
+func (t *Tracker) SetBaseline(largest float64) { t.baseline = largest }
 
 // Observe takes the raw relative score of the window that ended at at, and says
 // what it led to. A score that is NaN counts as infinite is refused by the

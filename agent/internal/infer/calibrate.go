@@ -4,17 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/millwright-iot/millwright/agent/internal/alarm"
 	"github.com/millwright-iot/millwright/fedavg"
 	"github.com/millwright-iot/millwright/fedavg/job"
 	"github.com/millwright-iot/millwright/fedavg/model"
 )
-
-// leastThreshold keeps the relative score finite for a baseline whose every
-// score is zero, as a machine at rest has.
-const leastThreshold = 1e-9
 
 // complete learns the machine's own normal from the collected rows and starts
 // scoring: with the global model if one arrived already, else with a local one.
@@ -66,52 +61,6 @@ func (d *Detector) SetModel(global []fedavg.Vector, version uint64) error {
 		return nil
 	}
 	return d.use(global, version)
-}
-
-// use loads a model, calibrates it and only then swaps it in.
-func (d *Detector) use(global []fedavg.Vector, version uint64) error {
-	m, version, err := d.load(global, version)
-	if err != nil {
-		return err
-	}
-	threshold := 0.0
-	z := make([]float64, len(d.z))
-	for _, row := range d.rows {
-		d.standardize(z, row)
-		s := m.Score(z)
-		if math.IsNaN(s) || math.IsInf(s, 0) {
-			return fmt.Errorf("calibrate version %d of job %q: score of a baseline window is %v", version, d.spec.Name, s)
-		}
-		threshold = max(threshold, s)
-	}
-	threshold = max(leastThreshold, d.spec.Alarm.Threshold*threshold)
-	if d.model != nil {
-		before, after := d.model.Score(d.lastZ)/d.threshold, m.Score(d.lastZ)/threshold
-		if before > 0 {
-			d.tracker.Rescale(after / before)
-		}
-	}
-	d.model, d.version, d.threshold, d.global = m, version, threshold, global
-	return nil
-}
-
-// load makes a model of what there is: global and local blended where the
-// family can, the global one alone, or the local one.
-func (d *Detector) load(global []fedavg.Vector, version uint64) (model.Model, uint64, error) {
-	if global == nil {
-		m, err := d.own.Load(d.local)
-		return m, 0, err
-	}
-	if f, ok := d.family.(model.LocalBlender); ok {
-		m, err := f.LoadBlended(global, d.local)
-		return m, version, err
-	}
-	m, err := d.family.Load(global)
-	if errors.Is(err, model.ErrUntrained) {
-		m, err = d.own.Load(d.local)
-		version = 0
-	}
-	return m, version, err
 }
 
 // Restore gives a new Detector the baseline rows and alarm state of an earlier

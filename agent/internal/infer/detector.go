@@ -55,8 +55,8 @@ type Output struct {
 	// Reasons for Score, largest first. Owned by the Detector and overwritten by
 	// the next Observe.
 	Reasons []Reason
-	// Advice is left to the Detector's caller; what it points to is overwritten by
-	// the next window.
+	// Advice holds the Trend; the rest is left to the Detector's caller. What it
+	// points to is overwritten by the next window.
 	Advice Advice
 }
 
@@ -80,10 +80,15 @@ type Detector struct {
 
 	model     model.Model // nil until the baseline is complete
 	version   uint64
-	threshold float64 // model score at which Score is 1
+	stat      statistic
+	reference float64 // largest value of the baseline
+	threshold float64 // value at which Score is 1
+	trend     *trend
+	tail      *tail // nil without a false-alarm budget
+	retuneAt  int64 // windows of tail at which the threshold is taken anew
 
-	z, lastZ, contributions []float64
-	reasons                 [MaxReasons]Reason
+	z, contributions []float64
+	reasons          [MaxReasons]Reason
 }
 
 // maxBaselineNumbers bounds the memory of a baseline to 32 MiB.
@@ -119,7 +124,8 @@ func NewDetector(spec job.Spec) (*Detector, error) {
 	return &Detector{
 		spec: spec, names: spec.Features.Names(), family: family, own: own, tracker: tracker,
 		rows: make([][]float64, 0, spec.Alarm.Baseline),
-		z:    make([]float64, n), lastZ: make([]float64, n), contributions: make([]float64, n),
+		stat: newStatistic(spec.Alarm, n), trend: newTrend(),
+		z: make([]float64, n), contributions: make([]float64, n),
 	}, nil
 }
 
@@ -149,17 +155,25 @@ func (d *Detector) Observe(at time.Time, x []float64) (Output, error) {
 
 func (d *Detector) score(at time.Time, x []float64) Output {
 	d.standardize(d.z, x)
-	raw := d.model.Score(d.z)
-	copy(d.lastZ, d.z)
-	r := d.tracker.Observe(at, min(raw/d.threshold, maxRelative))
-	d.contributions = d.model.Contributions(d.contributions, d.z)
+	v := d.stat.vector(d.z)
+	raw := d.stat.value(d.model.Score(v))
+	relative := min(raw/d.threshold, maxRelative)
+	r := d.tracker.Observe(at, relative)
+	d.contributions = d.model.Contributions(d.contributions, v)
 	st := d.tracker.State()
-	return Output{
+	if r.Change == alarm.Cleared && r.Zone == alarm.ZoneA {
+		d.trend.reset() // it was mended: what led there is over
+	}
+	d.trend.add(at, relative)
+	out := Output{
 		At: at, State: Running, Have: len(d.rows), Want: d.spec.Alarm.Baseline,
 		Raw: raw, Score: r.Score, Zone: r.Zone, Active: r.Active, Change: r.Change,
 		Healthy: !r.Active && st.Run == 0 && st.Level == 0,
 		Version: d.version, Reasons: d.rank(),
 	}
+	out.Advice.Trend = d.trend.advice(at, 1+st.Level, r.Active || r.Score >= 1)
+	d.learnTail(raw, !r.Active && r.Change == alarm.None && st.Level == 0)
+	return out
 }
 
 // maxRelative keeps a relative score finite when the threshold is tiny.
