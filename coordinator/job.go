@@ -381,16 +381,24 @@ func (c *Coordinator) writeBlob(ctx context.Context, data []byte) (blob store.Bl
 }
 
 func (c *Coordinator) readBlob(ctx context.Context, sha256 string) (data []byte, err error) {
+	var b bytes.Buffer
+	err = c.readBlobInto(ctx, sha256, &b)
+	return b.Bytes(), err
+}
+
+// readBlobInto reads a whole blob in the place of what b holds.
+func (c *Coordinator) readBlobInto(ctx context.Context, sha256 string, b *bytes.Buffer) (err error) {
 	r, err := c.st.OpenBlob(ctx, sha256, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	blob, err := c.st.StatBlob(ctx, sha256)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	b := bytes.NewBuffer(make([]byte, 0, blob.Size+bytes.MinRead)) // a growing one would take twice the room
+	b.Reset()
+	b.Grow(int(blob.Size) + bytes.MinRead) // in small steps it would take twice the room
 	_, err = b.ReadFrom(r)
-	return b.Bytes(), err
+	return err
 }

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -60,7 +61,8 @@ func (j *jobState) aggregate(ctx context.Context, phases map[string]float64) (*f
 type storedUpdates struct {
 	ctx      context.Context
 	j        *jobState
-	gateways []string // sorted
+	gateways []string     // sorted
+	bytes    bytes.Buffer // of the update read last: thousands of new ones would be work to clear away
 }
 
 // Len implements fedavg.Updates.
@@ -105,13 +107,15 @@ func (s *storedUpdates) of(gateway string, fn func(*fedavg.Update) error) error 
 // hold reads all of the updates into memory, in the order of Each, with all processors:
 // in a large fleet this is most of what a round takes to close.
 func (s *storedUpdates) hold() (fedavg.Slice, error) {
-	parts := make([]fedavg.Slice, len(s.gateways))
+	gateways := s.gateways
+	parts := make([]fedavg.Slice, len(gateways))
 	var group errgroup.Group
 	workers := runtime.GOMAXPROCS(0)
 	for first := range workers {
 		group.Go(func() error {
-			for i := first; i < len(s.gateways); i += workers {
-				if err := s.of(s.gateways[i], func(u *fedavg.Update) error { parts[i] = append(parts[i], u); return nil }); err != nil {
+			s := storedUpdates{ctx: s.ctx, j: s.j} // with bytes of its own
+			for i := first; i < len(gateways); i += workers {
+				if err := s.of(gateways[i], func(u *fedavg.Update) error { parts[i] = append(parts[i], u); return nil }); err != nil {
 					return err
 				}
 			}
@@ -138,13 +142,13 @@ func (s *storedUpdates) load(gateway string) (*fedavg.Update, error) {
 	if revision == 0 {
 		return nil, &fedavg.UpdateError{Agent: gateway, Err: fmt.Errorf("record %q is gone from the store", key)}
 	}
-	return s.j.readUpdate(s.ctx, gateway, rec.Blob.SHA256)
+	return s.j.readUpdate(s.ctx, gateway, rec.Blob.SHA256, &s.bytes)
 }
 
-// readUpdate reads and decodes a stored update. One that is lost or damaged is a
-// *fedavg.UpdateError.
-func (j *jobState) readUpdate(ctx context.Context, gateway, sha256 string) (*fedavg.Update, error) {
-	data, err := j.c.readBlob(ctx, sha256)
+// readUpdate reads a stored update by way of buf, and decodes it. One that is lost or
+// damaged is a *fedavg.UpdateError.
+func (j *jobState) readUpdate(ctx context.Context, gateway, sha256 string, buf *bytes.Buffer) (*fedavg.Update, error) {
+	err := j.c.readBlobInto(ctx, sha256, buf)
 	var corrupt *store.CorruptError
 	if errors.Is(err, store.ErrNotFound) || errors.As(err, &corrupt) {
 		return nil, &fedavg.UpdateError{Agent: gateway, Err: err}
@@ -152,7 +156,7 @@ func (j *jobState) readUpdate(ctx context.Context, gateway, sha256 string) (*fed
 	if err != nil {
 		return nil, fmt.Errorf("read update of gateway %q: %w", gateway, err)
 	}
-	u, err := compress.Decode(data, j.updates)
+	u, err := compress.Decode(buf.Bytes(), j.updates)
 	if err != nil {
 		return nil, &fedavg.UpdateError{Agent: gateway, Err: err}
 	}

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -206,8 +207,9 @@ func (c *contributions) Len() int { return len(c.list) }
 // Each implements fedavg.Updates. Metrics describe the training of a round, so
 // those of earlier rounds are left out.
 func (c *contributions) Each(fn func(*fedavg.Update) error) error {
+	var buf bytes.Buffer
 	for _, entry := range c.list {
-		u, err := c.j.readUpdate(c.ctx, entry.Gateway, entry.Blob.SHA256)
+		u, err := c.j.readUpdate(c.ctx, entry.Gateway, entry.Blob.SHA256, &buf)
 		if err == nil {
 			if !c.fresh[entry.Gateway] {
 				u.Metrics = nil

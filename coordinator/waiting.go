@@ -224,7 +224,7 @@ func (s *storedUpdates) readCarried(gateway string) (*fedavg.Update, error) {
 	if revision == 0 || rec.From != round.Carried[i].try {
 		return nil, &fedavg.UpdateError{Agent: gateway, Err: fmt.Errorf("record %q is gone from the store", key)}
 	}
-	u, err := s.j.readUpdate(s.ctx, gateway, rec.Blob.SHA256)
+	u, err := s.j.readUpdate(s.ctx, gateway, rec.Blob.SHA256, &s.bytes)
 	if err != nil {
 		return nil, err
 	}

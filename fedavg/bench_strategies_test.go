@@ -2,6 +2,10 @@ package fedavg
 
 import (
 	"fmt"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -22,7 +26,8 @@ func benchStrategies(n int) []struct {
 	}
 }
 
-// BenchmarkStrategy is one round of each strategy, in bytes of updates per second.
+// BenchmarkStrategy is one round of each strategy, in bytes of updates per second, with
+// the memory resident at most (Linux only), which the updates themselves are part of.
 func BenchmarkStrategy(b *testing.B) {
 	for _, size := range []struct{ agents, params int }{{100, 1_000_000}, {1000, 10_000}} {
 		plain := benchUpdates(size.agents, size.params)
@@ -41,12 +46,32 @@ func BenchmarkStrategy(b *testing.B) {
 				}
 				b.SetBytes(4 * int64(size.agents) * int64(LayoutOf(us[0].Vectors).Size()))
 				b.ReportAllocs()
+				peak := watchMemory()
 				for b.Loop() {
 					if _, err := s.strategy.Aggregate(global, nil, us); err != nil {
 						b.Fatal(err)
 					}
 				}
+				if bytes := peak(); bytes > 0 {
+					b.ReportMetric(float64(bytes), "peak-RSS-bytes")
+				}
 			})
 		}
+	}
+}
+
+// watchMemory gives free memory back to the system and returns what tells how much
+// was resident at most since then; 0 where the system does not say (see proc(5)).
+func watchMemory() (peak func() int64) {
+	debug.FreeOSMemory()
+	if os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) != nil {
+		return func() int64 { return 0 }
+	}
+	return func() int64 {
+		status, _ := os.ReadFile("/proc/self/status") // what cannot be read says nothing below
+		_, rest, _ := strings.Cut(string(status), "VmHWM:")
+		kib, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+		n, _ := strconv.ParseInt(kib, 10, 64)
+		return n << 10
 	}
 }

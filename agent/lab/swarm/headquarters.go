@@ -137,11 +137,6 @@ func (hq *headquarters) follow(ctx context.Context, cfg Config, began time.Time,
 	defer tick.Stop()
 	seen := 0
 	for {
-		rss, err := hq.memory()
-		if err != nil {
-			return err
-		}
-		result.PeakRSSBytes = max(result.PeakRSSBytes, rss)
 		phases, err := hq.phases(ctx)
 		if err != nil {
 			return err
@@ -151,11 +146,16 @@ func (hq *headquarters) follow(ctx context.Context, cfg Config, began time.Time,
 			fmt.Fprintf(cfg.Progress, "all agents ready after %.1f s\n", result.ConnectS)
 		}
 		if phases.committed > seen {
+			rss, err := hq.peakMemory()
+			if err != nil {
+				return err
+			}
+			result.PeakRSSBytes = max(result.PeakRSSBytes, rss)
 			if err := hq.rounds(ctx, result, rss); err != nil {
 				return err
 			}
 			seen = len(result.Rounds)
-			fmt.Fprintf(cfg.Progress, "round %d committed, coordinator at %.0f MB\n", seen, float64(rss)/1e6)
+			fmt.Fprintf(cfg.Progress, "round %d committed, coordinator took up to %.0f MB\n", seen, float64(rss)/1e6)
 		}
 		if seen >= cfg.Rounds {
 			return nil
@@ -244,17 +244,22 @@ func (hq *headquarters) phases(ctx context.Context) (phases, error) {
 	return p, lines.Err()
 }
 
-// memory returns the coordinator's resident memory.
-func (hq *headquarters) memory() (uint64, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", hq.cmd.Process.Pid))
+// peakMemory returns the most memory that was resident in the coordinator since the
+// last call, or since its start.
+func (hq *headquarters) peakMemory() (uint64, error) {
+	dir := fmt.Sprintf("/proc/%d/", hq.cmd.Process.Pid)
+	data, err := os.ReadFile(dir + "status")
+	if err == nil {
+		err = os.WriteFile(dir+"clear_refs", []byte("5"), 0) // begins anew to look for the peak; see proc(5)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("read the coordinator's memory: %w", err)
 	}
 	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
 			kib, err := strconv.ParseUint(strings.Fields(rest)[0], 10, 64)
 			return kib << 10, err
 		}
 	}
-	return 0, errors.New("read the coordinator's memory: no VmRSS")
+	return 0, errors.New("read the coordinator's memory: no VmHWM")
 }

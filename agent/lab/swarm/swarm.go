@@ -45,7 +45,7 @@ type Round struct {
 	VerifyS      float64 `json:"verify_s"`   // judging the updates by each other
 	AggregateS   float64 `json:"aggregate_s"`
 	StoreS       float64 `json:"store_s"` // writing the new model
-	RSSBytes     uint64  `json:"coordinator_rss_bytes"`
+	RSSBytes     uint64  `json:"coordinator_peak_rss_bytes"` // since the round before
 }
 
 // Result is what a swarm measured.

@@ -185,6 +185,9 @@ func benchStrategies(ctx context.Context, r *results) error {
 		}
 		r.add(fmt.Sprintf("strategy_%s_%s_bytes_per_s", parts[1], parts[2]), rate*1e6, "B/s",
 			fmt.Sprintf("%.0f allocations of %sB in all", allocs, human(memory)))
+		if peak, told := figures[name]["peak-RSS-bytes"]; told {
+			r.add(fmt.Sprintf("strategy_%s_%s_peak_rss_bytes", parts[1], parts[2]), peak, "B", "the updates in memory and the process among it")
+		}
 	}
 	return nil
 }
