@@ -17,6 +17,7 @@ import (
 	"github.com/millwright-iot/millwright/agent/internal/durable"
 	"github.com/millwright-iot/millwright/agent/internal/infer"
 	"github.com/millwright-iot/millwright/agent/internal/journal"
+	"github.com/millwright-iot/millwright/agent/internal/labels"
 	"github.com/millwright-iot/millwright/agent/internal/link"
 	"github.com/millwright-iot/millwright/agent/internal/models"
 	"github.com/millwright-iot/millwright/agent/internal/pipeline"
@@ -41,6 +42,7 @@ type Agent struct {
 
 	store     *samples.Store
 	journal   *journal.Journal
+	labels    *labels.Book
 	models    *models.Store
 	machines  []*pipeline.Machine // in the order of the configuration
 	byName    map[string]*pipeline.Machine
@@ -48,6 +50,7 @@ type Agent struct {
 	feeds     []*feed
 	ledger    *ledger
 	publisher *publish.Publisher // nil if results are not published
+	inbox     *labels.Inbox      // nil if no labels are taken from the broker
 	sparkplug *sparkplug.Node    // nil if the gateway is no edge node
 	server    *api.Server
 	uplink    *uplink.Uplink // nil without a coordinator
@@ -92,6 +95,7 @@ func New(cfg Config, log *slog.Logger) (*Agent, error) {
 		return nil, err
 	}
 	a.journal = journal.Open(filepath.Join(cfg.DataDir, "alarms.json"), log)
+	a.labels = labels.Open(filepath.Join(cfg.DataDir, "labels.json"), log)
 	a.models = models.New(filepath.Join(cfg.DataDir, "models"), log)
 	a.ledger = newLedger(filepath.Join(cfg.DataDir, "counts"), log)
 	if err := a.connectors(); err != nil {
@@ -106,7 +110,7 @@ func New(cfg Config, log *slog.Logger) (*Agent, error) {
 	if a.cfg.API.Pprof {
 		debug = profiles()
 	}
-	a.server = api.New(api.Options{Listen: a.cfg.API.Listen, Metrics: a.metrics(), Debug: debug}, view{a}, a.log)
+	a.server = api.New(api.Options{Listen: a.cfg.API.Listen, Metrics: a.metrics(), Debug: debug, Labels: view{a}}, view{a}, a.log)
 	return a, nil
 }
 
@@ -139,6 +143,9 @@ func (a *Agent) connectors() error {
 // results makes what tells others of the machines.
 func (a *Agent) results(broker link.Options) {
 	c := a.cfg.MQTT
+	if c.Labels {
+		a.inbox = a.newInbox(broker)
+	}
 	if a.cfg.publishes() {
 		o := publish.Options{Link: broker, Gateway: a.cfg.Gateway, Version: a.cfg.Version, AnnouncedPath: filepath.Join(a.cfg.DataDir, "announced.json")}
 		o.Link.ClientID = c.ClientID + "-results"
@@ -182,6 +189,7 @@ func (a *Agent) makeMachines() error {
 		e.Active, e.Cleared = false, a.started.UTC()
 		a.record(e, "", alarm.State{})
 	}
+	a.judgeAll()
 	return nil
 }
 
@@ -203,6 +211,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	keepers.run(keepCtx, a.log, "sample store", a.store.Run)
 	keepers.run(keepCtx, a.log, "alarm journal", a.journal.Run)
 	keepers.run(keepCtx, a.log, "counts of samples", a.ledger.Run)
+	keepers.run(keepCtx, a.log, "labels", a.labels.Run)
 	if a.publisher != nil {
 		keepers.run(keepCtx, a.log, "publisher", a.publisher.Run)
 	}
@@ -213,6 +222,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		machines.run(machineCtx, a.log, "machine "+m.Name(), m.Run)
 	}
 	feeders.run(ctx, a.log, "local interface", a.server.Run)
+	if a.inbox != nil {
+		feeders.run(ctx, a.log, "labels from the broker", a.inbox.Run)
+	}
 	feeders.run(ctx, a.log, "watchdog", a.watch)
 	feeders.run(ctx, a.log, "newcomers", func(ctx context.Context) error { return a.newcomers.run(ctx, a.Reload) })
 	if a.uplink != nil {
@@ -322,6 +334,9 @@ func (l listener) Alarm(machine string, spec job.Spec, out *infer.Output, st ala
 // record keeps and publishes an episode's next revision.
 func (a *Agent) record(e journal.Episode, digest string, st alarm.State) {
 	e = a.journal.Put(e, digest, st)
+	if !e.Active {
+		a.labels.Ended(e.ID, e.Cleared)
+	}
 	a.log.Warn("alarm", "machine", e.Machine, "active", e.Active, "zone", string(e.Zone), "peak_score", e.PeakScore, "episode", e.ID, "revision", e.Revision)
 	if a.publisher != nil {
 		a.publisher.Alarm(e)

@@ -29,6 +29,7 @@ type Config struct {
 	MQTT        MQTTConfig         `yaml:"mqtt" json:"mqtt"`
 	API         APIConfig          `yaml:"api" json:"api"`
 	Store       StoreConfig        `yaml:"store" json:"store"`
+	Training    TrainingConfig     `yaml:"training" json:"training"`
 	Buses       BusesConfig        `yaml:"buses" json:"buses"`
 	Machines    []MachineConfig    `yaml:"machines" json:"machines"`
 	// Patterns are the entries of Machines that discover machines; filled in.
@@ -59,6 +60,8 @@ type MQTTConfig struct {
 	TLS          *MQTTTLSConfig `yaml:"tls" json:"tls,omitempty"`
 	// Publish sends scores and alarms to millwright/<gateway>/<machine>/…. Default true.
 	Publish bool `yaml:"publish" json:"publish"`
+	// Labels takes labels from millwright/<gateway>/label. Default true.
+	Labels bool `yaml:"labels" json:"labels"`
 	// Sparkplug shows the gateway as a Sparkplug B edge node too. Default off.
 	Sparkplug *SparkplugConfig `yaml:"sparkplug" json:"sparkplug,omitempty"`
 	// HomeAssistant announces the machines to Home Assistant. Default off.
@@ -188,11 +191,13 @@ func DefaultConfig() Config {
 		DataDir:  "/var/lib/millwright",
 		LogLevel: "info",
 		MQTT: MQTTConfig{
-			Publish: true, MaxPayload: 4 << 20, PersistentSession: true,
+			Publish: true, Labels: true, MaxPayload: 4 << 20, PersistentSession: true,
 			Queue: QueueConfig{Messages: 16384, Size: 16 << 20, Wait: 5 * time.Second},
 		},
 		API:   APIConfig{Listen: "127.0.0.1:7420"},
 		Store: StoreConfig{MaxSamples: 5000, MaxSize: 64 << 20},
+
+		Training: TrainingConfig{Memory: 64 << 20, CPU: 25},
 	}
 }
 

@@ -90,7 +90,7 @@ func (n node) Alarms() []uplink.AlarmEvent {
 	for _, e := range n.a.journal.Unacked() {
 		list = append(list, uplink.AlarmEvent{
 			ID: e.ID, Revision: e.Revision, Machine: e.Machine, Class: e.Class, Zone: string(e.Zone), PeakScore: e.PeakScore,
-			Raised: e.Raised, Cleared: e.Cleared, Reasons: contributions(e.Reasons), Job: e.Job, ModelVersion: e.ModelVersion, Advice: e.Advice,
+			Raised: e.Raised, Cleared: e.Cleared, Reasons: contributions(e.Reasons), Job: e.Job, ModelVersion: e.ModelVersion, Advice: e.Advice, Verdict: e.Verdict,
 		})
 	}
 	return list

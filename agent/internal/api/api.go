@@ -1,5 +1,6 @@
 // Package api is the agent's local HTTP interface: its state as JSON, its health,
-// and its metrics. It reads only; there is nothing to change through it.
+// and its metrics. Labels can be given through it, from the box itself; all else it
+// only shows.
 package api
 
 import (
@@ -28,11 +29,20 @@ type View interface {
 	Health() (doc any, ok bool)
 }
 
+// Book takes labels. Its methods are called from several goroutines and return the
+// status of the answer and what encodes to JSON.
+type Book interface {
+	Labels(machine string) (status int, doc any) // of all machines if machine is empty
+	Label(body []byte) (status int, doc any)
+	Withdraw(id string) (status int, doc any)
+}
+
 // Options tunes a Server.
 type Options struct {
 	Listen  string       // host:port
 	Metrics http.Handler // serves /metrics
 	Debug   http.Handler // serves /debug/; nil: nothing does
+	Labels  Book         // serves /api/v1/labels; nil: nothing does
 }
 
 // Server serves a View.
@@ -116,7 +126,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /api/v1/machines/{name}", func(w http.ResponseWriter, r *http.Request) {
 		doc, ok := s.view.Machine(r.PathValue("name"))
 		if !ok {
-			s.write(w, http.StatusNotFound, problem{"no machine of this name; see /api/v1/machines"})
+			s.write(w, http.StatusNotFound, Problem{"no machine of this name; see /api/v1/machines"})
 			return
 		}
 		s.write(w, http.StatusOK, doc)
@@ -137,16 +147,20 @@ func (s *Server) Handler() http.Handler {
 	if s.opts.Metrics != nil {
 		mux.Handle("GET /metrics", s.opts.Metrics)
 	}
+	if s.opts.Labels != nil {
+		s.serveLabels(mux)
+	}
 	if s.opts.Debug != nil {
 		mux.Handle("/debug/", s.opts.Debug)
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		s.write(w, http.StatusNotFound, problem{"nothing here; see /api/v1/status"})
+		s.write(w, http.StatusNotFound, Problem{"nothing here; see /api/v1/status"})
 	})
 	return mux
 }
 
-type problem struct {
+// Problem is the document of an answer that is not what was asked for.
+type Problem struct {
 	Error string `json:"error"`
 }
 

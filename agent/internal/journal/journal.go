@@ -45,8 +45,16 @@ type Episode struct {
 	Reasons      []Reason   `json:"reasons"` // of the newest event before the end, largest first
 	infer.Advice            // at the same event
 	Job          string     `json:"job"`
-	ModelVersion uint64     `json:"model_version"` // 0: the machine's own local model
+	ModelVersion uint64     `json:"model_version"`     // 0: the machine's own local model
+	Verdict      string     `json:"verdict,omitempty"` // what people said of it: Right or Wrong
+	Order        string     `json:"order,omitempty"`   // the work order they gave
 }
+
+// What people say of an episode.
+const (
+	Right = "right"
+	Wrong = "wrong"
+)
 
 type entry struct {
 	Episode
@@ -108,6 +116,7 @@ func (j *Journal) Put(e Episode, digest string, st alarm.State) Episode {
 	j.c.Machines[e.Machine] = machineState{digest, st}
 	if i := j.find(e.ID); i >= 0 {
 		e.Revision = j.c.Episodes[i].Revision + 1
+		e.Verdict, e.Order = j.c.Episodes[i].Verdict, j.c.Episodes[i].Order // are Judge's to change
 		j.c.Episodes[i].Episode = e
 	} else {
 		e.Revision = 1
@@ -123,6 +132,37 @@ func (j *Journal) Put(e Episode, digest string, st alarm.State) Episode {
 	}
 	j.changed()
 	return e
+}
+
+// Judge keeps what people said of an episode, as its next revision, and returns it as
+// kept. changed is false if they said so before, or there is no such episode; newest
+// says that no later one of the machine began.
+func (j *Journal) Judge(id, verdict, order string) (e Episode, newest, changed bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	i := j.find(id)
+	if i < 0 {
+		return Episode{}, false, false
+	}
+	kept := &j.c.Episodes[i].Episode
+	if kept.Verdict == verdict && kept.Order == order {
+		return *kept, false, false
+	}
+	kept.Verdict, kept.Order = verdict, order
+	kept.Revision++
+	j.changed()
+	newest = !slices.ContainsFunc(j.c.Episodes[i+1:], func(o entry) bool { return o.Machine == kept.Machine })
+	return *kept, newest, true
+}
+
+// Episode returns the episode of an id.
+func (j *Journal) Episode(id string) (Episode, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if i := j.find(id); i >= 0 {
+		return j.c.Episodes[i].Episode, true
+	}
+	return Episode{}, false
 }
 
 // SetState keeps a machine's alarm state for the next start.

@@ -64,8 +64,8 @@ func Open(path string, log *slog.Logger) *Book {
 }
 
 // Put adds a label, or replaces the one of its ID, and returns it as kept: with an ID,
-// its times and when it was heard. Given again unchanged it changes nothing. An error
-// says what is wrong with l, or is ErrWithdrawn.
+// its times and when it was heard. Given again unchanged, without an ID within an
+// hour, it changes nothing. An error says what is wrong with l, or is ErrWithdrawn.
 func (b *Book) Put(l Label) (Label, error) {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	l = l.clone()
@@ -79,14 +79,17 @@ func (b *Book) Put(l Label) (Label, error) {
 	if at >= 0 {
 		l.keep(b.list[at])
 	}
+	open := l.Time().IsZero()
 	l.fill(now)
 	if err := l.Check(now); err != nil {
 		return Label{}, fmt.Errorf("check label: %w", err)
 	}
-	if l.ID == "" {
-		l.ID = newID()
-	} else {
+	if l.ID != "" {
 		at = b.find(l.ID)
+	} else if at = b.repeated(l, open, now); at >= 0 {
+		return b.list[at].clone(), nil
+	} else {
+		l.ID = newID()
 	}
 	if at >= 0 {
 		old := b.list[at]
@@ -104,6 +107,29 @@ func (b *Book) Put(l Label) (Label, error) {
 	}
 	b.changed()
 	return l.clone(), nil
+}
+
+// again is how long what is said twice without an ID counts as said once: a button
+// pressed twice, or a message that a broker delivers again.
+const again = time.Hour
+
+// repeated finds the label that says the same as l, which has no ID, and was heard not
+// long ago; −1 if there is none. open says that l's time was left open.
+func (b *Book) repeated(l Label, open bool, now time.Time) int {
+	return slices.IndexFunc(b.list, func(o Label) bool {
+		if o.Withdrawn || now.Sub(o.Received) > again {
+			return false
+		}
+		same := l
+		same.ID = o.ID
+		if open {
+			same.At = o.At
+		}
+		if l.Kind == Healthy && l.To.Equal(now) {
+			same.To = o.To
+		}
+		return same.same(o)
+	})
 }
 
 // shrink keeps within MaxLabels.
@@ -223,18 +249,18 @@ const retry = 10 * time.Second
 
 // Run writes changes until ctx ends, then what is left.
 func (b *Book) Run(ctx context.Context) error {
-	again := time.NewTimer(retry)
-	again.Stop()
-	defer again.Stop()
+	later := time.NewTimer(retry)
+	later.Stop()
+	defer later.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return b.Flush()
 		case <-b.wake:
-		case <-again.C:
+		case <-later.C:
 		}
 		if err := b.Flush(); err != nil {
-			again.Reset(retry)
+			later.Reset(retry)
 		}
 	}
 }

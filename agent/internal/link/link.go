@@ -28,6 +28,9 @@ type Options struct {
 	ClientID string   // empty: the broker makes one up
 	// Login is asked at each attempt, as mqttsource.Options.Login is; nil: nobody.
 	Login func() (mqttsource.Login, error)
+	// Persistent makes the broker keep what is sent at QoS 1 while the client is away.
+	// Then whoever handles a message acknowledges it when it is safe (Message.Ack).
+	Persistent bool
 	// MinWait and MaxWait bound the pause between attempts. Default 1 s and 30 s.
 	MinWait, MaxWait time.Duration
 }
@@ -72,7 +75,7 @@ func Dial(ctx context.Context, o Options, will *Message, handle func(mqtt.Messag
 	}
 	m := mqtt.NewClientOptions().AddBroker(o.Broker.String())
 	m.SetClientID(o.ClientID).SetUsername(login.Username).SetPassword(login.Password)
-	m.SetCleanSession(true).SetProtocolVersion(4)
+	m.SetCleanSession(!o.Persistent).SetAutoAckDisabled(o.Persistent).SetProtocolVersion(4)
 	m.SetKeepAlive(30 * time.Second).SetPingTimeout(Patience)
 	m.SetConnectTimeout(Patience).SetWriteTimeout(Patience)
 	m.SetAutoReconnect(false).SetConnectRetry(false)
@@ -187,7 +190,7 @@ func Stay(ctx context.Context, o Options, log *slog.Logger, what string, session
 		}
 		if time.Since(told) > time.Minute {
 			told = time.Now()
-			log.Error("results cannot be published", "what", what, "broker", o.Broker.Redacted(), "error", err, "retry", wait)
+			log.Error("connection to the broker does not work", "purpose", what, "broker", o.Broker.Redacted(), "error", err, "retry", wait)
 		}
 		// Half fixed, half random: gateways of a plant do not return in step.
 		pause := time.NewTimer(wait/2 + rand.N(wait/2+1))
