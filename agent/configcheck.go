@@ -47,6 +47,7 @@ func (c *Config) check(problem problemFunc) {
 	if c.Store.MaxSize < 1<<20 || c.Store.MaxSize > 256<<20 {
 		problem("store.max_size", "is %v; it must lie between 1MiB and 256MiB", c.Store.MaxSize)
 	}
+	c.Training.check(problem)
 	if len(c.Machines) == 0 && len(c.Patterns) == 0 {
 		problem("machines", "lists no machine; list at least one")
 	}

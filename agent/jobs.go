@@ -1,17 +1,14 @@
 package agent
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/millwright-iot/millwright/agent/internal/alarm"
 	"github.com/millwright-iot/millwright/agent/internal/pipeline"
 	"github.com/millwright-iot/millwright/agent/internal/samples"
-	"github.com/millwright-iot/millwright/agent/internal/uplink"
 	"github.com/millwright-iot/millwright/fedavg"
 	"github.com/millwright-iot/millwright/fedavg/failpoint"
 	"github.com/millwright-iot/millwright/fedavg/job"
@@ -168,65 +165,6 @@ func (a *Agent) install(name string, version uint64, blob []byte) error {
 	}
 	a.changed.notify()
 	return err
-}
-
-// train learns a job from the healthy feature vectors of this gateway's machines.
-func (a *Agent) train(ctx context.Context, name string, from uplink.Start) (uplink.Learned, error) {
-	a.jobsMu.Lock()
-	s := a.jobs[name]
-	a.jobsMu.Unlock()
-	if s == nil || s.family == nil {
-		return uplink.Learned{}, fmt.Errorf("this agent serves no job %q", name)
-	}
-	select {
-	case a.training <- struct{}{}: // one at a time: prediction needs the rest of the box
-		defer func() { <-a.training }()
-	case <-ctx.Done():
-		return uplink.Learned{}, ctx.Err()
-	}
-	var sets []model.Set
-	for _, m := range a.machines {
-		set, ok, err := m.Training(s.digest)
-		if err != nil {
-			a.log.Error("healthy samples of a machine cannot be read", "machine", m.Name(), "error", err)
-		}
-		if ok {
-			sets = append(sets, set)
-		}
-	}
-	if len(sets) == 0 {
-		return uplink.Learned{}, errors.New(a.readiness(s).Reason)
-	}
-	options := s.spec.TrainOptions(from.Seed)
-	options.ServerControl, options.OwnControl = from.ServerControl, from.OwnControl
-	t, err := trainAside(ctx, s.family, from.Global, sets, options)
-	if err != nil {
-		return uplink.Learned{}, err
-	}
-	return uplink.Learned{
-		Update:     fedavg.Update{Job: name, Weight: t.Weight, Steps: t.Steps, Vectors: t.Vectors, Metrics: t.Metrics},
-		OwnControl: t.OwnControl,
-	}, nil
-}
-
-// trainAside trains on a thread of low priority. A panic in it ends the round, not
-// the agent.
-func trainAside(ctx context.Context, f model.Family, global []fedavg.Vector, sets []model.Set, options model.TrainOptions) (t model.Trained, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("train: %v", p)
-			}
-		}()
-		// Never unlocked: the thread, with its priority, ends with the goroutine.
-		runtime.LockOSThread()
-		lowerPriority()
-		t, err = f.Train(ctx, global, sets, options)
-	}()
-	<-done
-	return t, err
 }
 
 // sortedJobs returns the jobs by name. Called with jobsMu held.

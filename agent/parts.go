@@ -114,10 +114,11 @@ func (m *MachineConfig) Try(channels []string, listener pipeline.Listener, log *
 // forgetful is a memory that keeps nothing.
 type forgetful struct{}
 
-func (forgetful) Add(samples.Key, samples.Kind, time.Time, []float64)   {}
-func (forgetful) Rows(samples.Key, samples.Kind) ([]samples.Row, error) { return nil, nil }
-func (forgetful) Count(samples.Key, samples.Kind) int                   { return 0 }
-func (forgetful) Forget(samples.Key, samples.Kind) error                { return nil }
+func (forgetful) Add(samples.Key, samples.Kind, time.Time, []float64)          {}
+func (forgetful) Rows(samples.Key, samples.Kind) ([]samples.Row, error)        { return nil, nil }
+func (forgetful) Newest(samples.Key, samples.Kind, int) ([]samples.Row, error) { return nil, nil }
+func (forgetful) Count(samples.Key, samples.Kind) int                          { return 0 }
+func (forgetful) Forget(samples.Key, samples.Kind) error                       { return nil }
 
 // Messages lists the channels of the machine that come from the broker.
 func (m *MachineConfig) Messages() []mqttsource.Channel { return m.messages() }

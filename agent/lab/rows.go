@@ -88,7 +88,7 @@ func baselineZ(spec job.Spec, rows []featureRow) ([][]float64, error) {
 			return nil, err
 		}
 	}
-	z := d.BaselineZ()
+	z := d.BaselineZ(spec.Alarm.Baseline)
 	if z == nil {
 		return nil, fmt.Errorf("%d windows, but the baseline takes %d", len(rows), spec.Alarm.Baseline)
 	}

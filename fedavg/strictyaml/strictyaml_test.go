@@ -162,3 +162,20 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestPercent(t *testing.T) {
+	for text, want := range map[string]Percent{"0%": 0, "25%": 25, "12.5 %": 12.5, "150%": 150} {
+		got, err := ParsePercent(text)
+		if err != nil || got != want {
+			t.Errorf("ParsePercent(%q) = %v, %v, want %v", text, got, err, want)
+		}
+		if again, err := ParsePercent(got.String()); err != nil || again != got {
+			t.Errorf("%q is written %q, which reads %v, %v", text, got, again, err)
+		}
+	}
+	for _, text := range []string{"", "%", "25", "0.25", "-1%", "NaN%", "Inf%", "a quarter"} {
+		if got, err := ParsePercent(text); err == nil {
+			t.Errorf("ParsePercent(%q) = %v, want an error", text, got)
+		}
+	}
+}

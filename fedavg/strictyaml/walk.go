@@ -220,6 +220,8 @@ func describe(t reflect.Type) string {
 		return "a duration such as 30s, 5m or 1h30m"
 	case t == reflect.TypeFor[Size]():
 		return "a size such as 512KiB, 64MiB or 2GiB"
+	case t == reflect.TypeFor[Percent]():
+		return "a share such as 25%"
 	case t.Kind() == reflect.Bool:
 		return "true or false"
 	case t.Kind() == reflect.String:

@@ -25,7 +25,7 @@ func (d *Detector) complete(ctx context.Context) error {
 	for i := range d.invStd {
 		d.invStd[i] = 1 / b.Std(i)
 	}
-	trained, err := d.own.Train(ctx, d.own.Init(d.spec.Seed), []model.Set{{Rows: d.BaselineZ()}}, model.TrainOptions{Seed: d.spec.Seed})
+	trained, err := d.own.Train(ctx, d.own.Init(d.spec.Seed), []model.Set{{Rows: d.BaselineZ(len(d.rows))}}, model.TrainOptions{Seed: d.spec.Seed})
 	if err != nil {
 		d.baseline = nil
 		return fmt.Errorf("fit local model: %w", err)
@@ -131,14 +131,14 @@ func (d *Detector) Standardize(dst, x []float64) ([]float64, bool) {
 	return dst, true
 }
 
-// BaselineZ returns the baseline rows, standardised; nil until Running.
-func (d *Detector) BaselineZ() [][]float64 {
+// BaselineZ returns the first n baseline rows at most, standardised; nil until Running.
+func (d *Detector) BaselineZ(n int) [][]float64 {
 	if d.baseline == nil {
 		return nil
 	}
-	rows := make([][]float64, len(d.rows))
-	slab := make([]float64, len(d.rows)*len(d.z))
-	for i, row := range d.rows {
+	rows := make([][]float64, max(0, min(n, len(d.rows))))
+	slab := make([]float64, len(rows)*len(d.z))
+	for i, row := range d.rows[:len(rows)] {
 		rows[i] = slab[i*len(d.z):][:len(d.z):len(d.z)]
 		d.standardize(rows[i], row)
 	}

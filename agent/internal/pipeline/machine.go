@@ -36,6 +36,7 @@ type Config struct {
 type Memory interface {
 	Add(key samples.Key, kind samples.Kind, at time.Time, vector []float64)
 	Rows(key samples.Key, kind samples.Kind) ([]samples.Row, error)
+	Newest(key samples.Key, kind samples.Kind, n int) ([]samples.Row, error)
 	Count(key samples.Key, kind samples.Kind) int
 	Forget(key samples.Key, kind samples.Kind) error
 }

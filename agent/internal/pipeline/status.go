@@ -6,8 +6,6 @@ import (
 
 	"github.com/millwright-iot/millwright/agent/internal/alarm"
 	"github.com/millwright-iot/millwright/agent/internal/infer"
-	"github.com/millwright-iot/millwright/agent/internal/samples"
-	"github.com/millwright-iot/millwright/fedavg/model"
 )
 
 // Counts says what became of samples: Received = Used + Stored + ΣDropped.
@@ -160,34 +158,6 @@ func (m *Machine) AlarmState() (digest string, st alarm.State) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.serving.digest, m.serving.detector.AlarmState()
-}
-
-// Training returns what the machine can learn a job from: its healthy feature
-// vectors, oldest first, standardised by its own baseline. ok is false while the
-// machine has no baseline for the job.
-func (m *Machine) Training(digest string) (set model.Set, ok bool, err error) {
-	m.mu.Lock()
-	t := m.find(digest)
-	m.mu.Unlock()
-	if t == nil {
-		return set, false, nil
-	}
-	recent, err := m.memory.Rows(t.front.key, samples.Recent)
-	if err != nil {
-		return set, false, err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if t.detector.State() != infer.Running {
-		return set, false, nil
-	}
-	set = model.Set{Machine: m.cfg.Name, Rows: t.detector.BaselineZ()}
-	for _, row := range recent {
-		if z, ok := t.detector.Standardize(nil, row.Vector); ok {
-			set.Rows = append(set.Rows, z)
-		}
-	}
-	return set, true, nil
 }
 
 // find returns the track of a job digest, nil if the machine does not serve it.

@@ -195,23 +195,34 @@ func (s *Store) note(full int) {
 }
 
 // Rows returns the vectors of one kind, oldest first, those in memory included.
-func (s *Store) Rows(key Key, kind Kind) (rows []Row, err error) {
+func (s *Store) Rows(key Key, kind Kind) ([]Row, error) { return s.Newest(key, kind, math.MaxInt) }
+
+// Newest is Rows of the newest n vectors. It takes no more memory than those.
+func (s *Store) Newest(key Key, kind Kind, n int) (rows []Row, err error) {
 	s.disk.Lock()
 	defer s.disk.Unlock()
-	if s.db != nil {
-		rows, err = s.read(key, kind)
+	pending := s.held(key, kind, n)
+	if s.db != nil && len(pending) < n {
+		rows, err = s.read(key, kind, n-len(pending))
 	}
+	return append(rows, pending...), err
+}
+
+// held returns copies of the newest n vectors in memory, oldest first.
+func (s *Store) held(key Key, kind Kind, n int) (rows []Row) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range s.pending {
-		if p.key == key && p.kind == kind {
+	for i := len(s.pending) - 1; i >= 0 && len(rows) < n; i-- {
+		if p := s.pending[i]; p.key == key && p.kind == kind {
 			rows = append(rows, Row{At: p.row.At, Vector: append([]float64(nil), p.row.Vector...)})
 		}
 	}
-	return rows, err
+	slices.Reverse(rows)
+	return rows
 }
 
-func (s *Store) read(key Key, kind Kind) (rows []Row, err error) {
+// read returns the newest n vectors on disk, oldest first.
+func (s *Store) read(key Key, kind Kind, n int) (rows []Row, err error) {
 	defer durable.PanicOnFault()()
 	defer durable.Recover(s.path, &err)
 	damaged := int64(0)
@@ -220,15 +231,17 @@ func (s *Store) read(key Key, kind Kind) (rows []Row, err error) {
 		if b == nil {
 			return nil
 		}
-		return b.ForEach(func(_, v []byte) error {
+		c := b.Cursor()
+		for k, v := c.Last(); k != nil && len(rows) < n; k, v = c.Prev() {
 			if row, ok := decode(v); ok {
 				rows = append(rows, row)
 			} else {
 				damaged++
 			}
-			return nil
-		})
+		}
+		return nil
 	})
+	slices.Reverse(rows)
 	s.mu.Lock()
 	s.stats.Dropped["damaged"] += damaged
 	s.mu.Unlock()
