@@ -182,6 +182,8 @@ func sameValue(a, b *decode.Spec) string {
 	switch {
 	case family(a) != family(b):
 		return fmt.Sprintf("no payload is both %s and %s", a.Format, b.Format)
+	case a.Hex != b.Hex && a.Path == b.Path: // other bytes of the same
+		return ""
 	case a.Format == decode.Scalar || a.Format == decode.Int16 || a.Format == decode.Float32:
 		return "both read the whole payload"
 	case a.Path == b.Path:

@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/millwright-iot/millwright/sensors/mqttsource/decode"
@@ -78,21 +79,47 @@ func families() map[string]family {
 				"temperature": "temperature",
 			},
 		},
-		// ifm VVB001, process values in the units of its IODD, by names that suit a
-		// path.
+		// ifm VVB001, as node-red-contrib-ifm-vvb001 1.1 makes it of the process data
+		// (its vvb001/data.js): in the sensor's own units, with the time of reading.
 		"ifm-vvb001": {
-			spec: decode.Spec{Format: decode.JSON},
+			spec: decode.Spec{Format: decode.JSON, TimePath: "ts", TimeFormat: decode.TimeISO},
 			units: []unitOf{
 				{"v_Rms", "m/s", ""}, {"a_Peak", "m/s2", ""}, {"a_Rms", "m/s2", ""}, {"Crest", "1", ""}, {"Temperature", "degC", ""},
 			},
-			channels: vvb001("_"),
+			channels: vvb001,
 		},
-		// Its bursts: 4 s at 25 kHz, 100000 samples, read from the sensor's memory by
-		// whoever talks IO-Link to it.
+		// Its bursts, the sensor's BLOB of 4 s at 25 kHz, 100000 samples (ifm device
+		// manual 80298004 of 06/2021, section 7.2), as the same nodes make them (their
+		// vvb001/stream-blob.js): ts is the beginning of the recording.
 		"ifm-vvb001-burst": {
-			spec:     decode.Spec{Format: decode.JSONArray, RateHz: 25000},
+			spec:     decode.Spec{Format: decode.JSONArray, RateHz: 25000, TimePath: "ts", TimeFormat: decode.TimeISO},
 			units:    []unitOf{{"", "m/s2", ""}},
-			channels: map[string]string{"acceleration": "samples"},
+			channels: map[string]string{"acceleration": "acceleration"},
+		},
+		// The same sensor at a port, named by device, of an ifm IO-Link master of the
+		// series AL1300 that publishes its process data by itself: the event of a timer
+		// with the port's pdin in hexadecimal. Places and factors of the 20 bytes as in
+		// vvb001/data.js; they hold the factory's units.
+		"ifm-vvb001-iolink": {
+			spec: decode.Spec{Format: decode.JSON, Partial: true},
+			path: func(string) string { return `data.payload./iolinkmaster/port[{device}]/iolinkdevice/pdin.data` },
+			adjust: func(field string, s *decode.Spec) {
+				for i, word := range []string{"v_Rms", "a_Peak", "a_Rms", "Temperature", "Crest"} {
+					if word == field {
+						s.Hex, s.Scale = fmt.Sprintf("int16@%d", 4*i), 0.1
+						if i == 0 {
+							s.Scale = 0.0001
+						}
+						// From 32760 on, either way, the sensor says that it has no value.
+						low, high := -32759.5*s.Scale, 32759.5*s.Scale
+						s.Min, s.Max = &low, &high
+					}
+				}
+			},
+			units: []unitOf{
+				{"v_Rms", "m/s", ""}, {"a_Peak", "m/s2", ""}, {"a_Rms", "m/s2", ""}, {"Crest", "1", ""}, {"Temperature", "degC", ""},
+			},
+			channels: vvb001,
 		},
 		// Banner QM30VT3, IODD 1.2 of 2025-10-16, process data mode 0: inches,
 		// standard gravities and degrees Fahrenheit by default.
@@ -117,10 +144,7 @@ func families() map[string]family {
 	}
 }
 
-// vvb001 names the sensor's process values, whose words a separator joins.
-func vvb001(sep string) map[string]string {
-	return map[string]string{
-		"velocity_rms": "v" + sep + "Rms", "acceleration_peak": "a" + sep + "Peak", "acceleration_rms": "a" + sep + "Rms",
-		"crest": "Crest", "temperature": "Temperature",
-	}
+// vvb001 names the sensor's process values.
+var vvb001 = map[string]string{
+	"velocity_rms": "v_Rms", "acceleration_peak": "a_Peak", "acceleration_rms": "a_Rms", "crest": "Crest", "temperature": "Temperature",
 }

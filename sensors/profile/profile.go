@@ -63,10 +63,15 @@ type family struct {
 	availability []string
 	spec         decode.Spec
 	zoneless     bool                      // times name no zone
-	path         func(field string) string // default: the field itself
-	units        []unitOf
-	channels     map[string]string // default channels; nil where devices differ
+	path         func(field string) string // default: the field itself; {device} is filled in
+	// adjust sets what else a field needs; nil for nothing.
+	adjust   func(field string, s *decode.Spec)
+	units    []unitOf
+	channels map[string]string // default channels; nil where devices differ
 }
+
+// port reports whether a device's name says where in a payload it stands.
+func (f *family) port() bool { return f.path != nil && strings.Contains(f.path(""), "{device}") }
 
 // unitOf is the unit of the fields whose name ends so, and where a payload
 // repeats it, if it does.
@@ -98,8 +103,12 @@ func (d Device) Expand(machine string) ([]mqttsource.Channel, []*decode.FieldErr
 		bad("topic", "missing; devices of profile %s have no topic of their own: name the one it publishes to", d.Profile)
 	}
 	for _, need := range []struct{ key, is string }{{"device", d.Device}, {"group", d.Group}, {"node", d.Node}} {
-		if need.is == "" && strings.Contains(topic, "{"+need.key+"}") {
+		switch {
+		case need.is != "":
+		case strings.Contains(topic, "{"+need.key+"}"):
 			bad(need.key, "missing; profile %s needs it for the topic %s", d.Profile, topic)
+		case f.port() && need.key == "device":
+			bad(need.key, "missing; profile %s needs the number of the master's port", d.Profile)
 		}
 	}
 	fields := d.Channels
@@ -136,6 +145,9 @@ func (d Device) channel(f *family, machine, name, field, topic string) (c mqttso
 	if c.Device = d.Device; c.Device == "" {
 		c.Device = c.Topic
 	}
+	if f.port() {
+		c.Device = c.Topic + " port " + d.Device
+	}
 	if d.Profile == "sparkplug" {
 		if d.Device != "" {
 			c.Topic += "/" + d.Device
@@ -154,7 +166,7 @@ func (d Device) channel(f *family, machine, name, field, topic string) (c mqttso
 	default:
 		c.Decode.Path = field
 		if f.path != nil {
-			c.Decode.Path = f.path(field)
+			c.Decode.Path = fill.Replace(f.path(field))
 		}
 	}
 	symbol, declared := d.Units[name]
@@ -166,6 +178,9 @@ func (d Device) channel(f *family, machine, name, field, topic string) (c mqttso
 			c.Decode.UnitPath = u.path
 			break
 		}
+	}
+	if f.adjust != nil {
+		f.adjust(field, &c.Decode)
 	}
 	if d.RateHz != 0 {
 		c.Decode.RateHz = d.RateHz

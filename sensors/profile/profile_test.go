@@ -237,22 +237,51 @@ func TestFamily_NCD(t *testing.T) {
 	}
 }
 
-// Process values of a VVB001 in the units of its IODD: m/s, m/s², 1, °C.
+// Payload: node-red-contrib-ifm-vvb001, vvb001/data.js, with the values of its README.
 func TestFamily_IfmVVB001(t *testing.T) {
 	p := newPlant(t, `[{profile: ifm-vvb001, topic: ifm/1}]`)
-	p.send(t, "ifm/1", `{"v_Rms":0.0021,"a_Peak":3.4,"a_Rms":0.8,"Crest":4.1,"Temperature":39.4,"Device status":0,"OUT1":true}`)
-	p.values(t, value{"acceleration_peak", 3.4}, value{"acceleration_rms", 0.8}, value{"crest", 4.1}, value{"temperature", 39.4}, value{"velocity_rms", 0.0021})
+	p.send(t, "ifm/1", `{"ts":"2022-07-07T21:32:22.133Z","v_Rms":0.0001,"a_Peak":0.2,"a_Rms":0,"Temperature":33,"Crest":4.2,"status":"OK"}`)
+	b := p.values(t, value{"acceleration_peak", 0.2}, value{"acceleration_rms", 0}, value{"crest", 4.2}, value{"temperature", 33}, value{"velocity_rms", 0.0001})
+	if want := time.Date(2022, 7, 7, 21, 32, 22, 133e6, time.UTC); !b.Start.Equal(want) || b.Quality != 0 {
+		t.Errorf("time %v, quality %d; want %v", b.Start, b.Quality, want)
+	}
 }
 
-// A burst of the VVB001's memory: 4 s at 25 kHz.
+// An event of a master of the series AL1300: its shape is that of ifm's IoT core (code,
+// cid, adr, data with eventno, srcurl and payload; an element that failed has another
+// code and no data). The process data are a VVB001's, captured by the authors of
+// benthos-umh (processSensorData_test.go); its bytes 2, 6, 10 and so on are the exponents
+// -4 and -1 themselves: 0 m/s, 0.1 m/s², 0 m/s², 0x161 = 353 tenths of °C, 0x25 = 37 tenths.
+func TestFamily_IfmVVB001IOLink(t *testing.T) {
+	p := newPlant(t, `[{profile: ifm-vvb001-iolink, topic: plant/al1350, device: "2"}, {profile: ifm-vvb001-iolink, topic: plant/al1350, device: "3", channels: {t: Temperature}}]`)
+	event := func(two, three string) string {
+		return `{"code":"event","cid":123,"adr":"/plant/al1350","data":{"eventno":"17","srcurl":"00-02-01-6D-55-8A/timer[1]/counter/datachanged","payload":{
+			"/timer[1]/counter":{"code":200,"data":17},"/processdatamaster/temperature":{"code":200,"data":44},
+			"/iolinkmaster/port[2]/iolinkdevice/pdin":` + two + `,"/iolinkmaster/port[3]/iolinkdevice/pdin":` + three + `}}}`
+	}
+	p.send(t, "plant/al1350", event(`{"code":200,"data":"0000FC000001FF000000FF000161FF000025FF03"}`, `{"code":503}`))
+	p.values(t, value{"acceleration_peak", 0.1}, value{"acceleration_rms", 0}, value{"crest", 3.7}, value{"temperature", 35.3}, value{"velocity_rms", 0})
+	// 32764 says that there is no value; FF38h is -200 tenths.
+	p.send(t, "plant/al1350", event(`{"code":200,"data":"7FFCFC007FFCFF007FFCFF00FF38FF007FFCFF03"}`, `{"code":200,"data":"0001FC"}`))
+	p.values(t, value{"temperature", -20})
+	p.eventually(t, func(s mqttsource.Stats) bool {
+		return s.SamplesDropped[mqttsource.Implausible] == 4 && s.SamplesDropped[mqttsource.Malformed] == 1
+	})
+	if d := p.source.Devices(); len(d) != 2 || d[0].Name != "plant/al1350 port 2" {
+		t.Errorf("devices are %+v", d)
+	}
+}
+
+// A burst of the VVB001's memory: 4 s at 25 kHz. Payload: node-red-contrib-ifm-vvb001,
+// vvb001/stream-blob.js.
 func TestFamily_IfmVVB001Burst(t *testing.T) {
 	p := newPlant(t, `[{profile: ifm-vvb001-burst, topic: ifm/1/burst}]`)
-	payload := []byte(`{"samples":[0`)
+	payload := []byte(`{"ts":"2022-07-07T21:43:34.542Z","length":200000,"acceleration":[0`)
 	for i := range 99999 {
 		payload = fmt.Appendf(payload, ",%.3f", float64(i+1)/1000)
 	}
-	p.send(t, "ifm/1/burst", string(payload)+"]}")
-	if b := p.next(t); len(b.Samples) != 100000 || b.RateHz != 25000 || b.Duration() != 4*time.Second || b.Samples[99999] != 99.999 {
+	p.send(t, "ifm/1/burst", string(payload)+`],"crc":"4076F8421C"}`)
+	if b := p.next(t); len(b.Samples) != 100000 || b.RateHz != 25000 || b.Duration() != 4*time.Second || b.Samples[99999] != 99.999 || !b.Start.Equal(time.Date(2022, 7, 7, 21, 43, 34, 542e6, time.UTC)) {
 		t.Errorf("got %d samples at %v Hz, the last %v", len(b.Samples), b.RateHz, b.Samples[len(b.Samples)-1])
 	}
 }
@@ -295,6 +324,7 @@ func TestDevice_Problems(t *testing.T) {
 	}{
 		{Device{}, []string{"profile: missing; one of banner-qm30vt3"}},
 		{Device{Profile: "tasmotta"}, []string{`did you mean "tasmota"?`}},
+		{Device{Profile: "ifm-vvb001-iolink", Topic: "t"}, []string{"device: missing; profile ifm-vvb001-iolink needs the number of the master's port"}},
 		{Device{Profile: "tasmota"}, []string{"device: missing", "channels: missing"}},
 		{Device{Profile: "ncd"}, []string{"topic: missing"}},
 		{Device{Profile: "esphome", Device: "x", Channels: map[string]string{"speed": "s"}}, []string{"units.speed: missing"}},
@@ -317,6 +347,9 @@ func TestDevice_Problems(t *testing.T) {
 func TestNames_AllExpand(t *testing.T) {
 	for _, name := range Names() {
 		d := Device{Profile: name, Device: "d", Topic: "t/{device}", Channels: map[string]string{"c": "f"}, Units: map[string]string{"c": "1"}}
+		if f := families()[name]; f.adjust != nil {
+			d.Channels["c"] = "Crest"
+		}
 		cs, problems := d.Expand("m")
 		if name == "sparkplug" {
 			d.Topic, d.Group, d.Node = "", "g", "n"

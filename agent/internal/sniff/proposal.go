@@ -62,6 +62,18 @@ func Make(topics []*Topic) *Report {
 			r.Families[t.Name] = "sparkplug"
 			continue
 		}
+		if ports := vibrationPorts(t); len(ports) > 0 {
+			r.Families[t.Name] = "ifm-vvb001-iolink"
+			_, name, last := place(t.Name)
+			if !vague.MatchString(last) {
+				name = last
+			}
+			for _, port := range ports {
+				m := machine(t.Name+" port "+port, name+"-port-"+port)
+				m.Devices = append(m.Devices, vibrationSensor(t, port))
+			}
+			continue
+		}
 		if f := familyOf(t); f != nil {
 			r.Families[t.Name] = f.name
 			f.add(machine(f.key, f.machine), t)

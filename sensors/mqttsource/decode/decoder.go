@@ -90,6 +90,7 @@ type channel struct {
 	unitText           string  // the last one seen
 	location           *time.Location
 	absent             error
+	hex                *hexValue // nil for a number as it is
 }
 
 // timed is a time declared by one or more channels, read at most once a payload.
@@ -125,6 +126,10 @@ func New(specs ...Spec) (*Decoder, error) {
 			absent: &Error{Absent, fmt.Sprintf("payload has nothing at path %q; check the path against a payload", s.Path)},
 		}
 		c.location, _ = zone(s.TimeZone) // validated
+		if s.Hex != "" {
+			h, _ := parseHex(s.Hex) // validated
+			c.hex = &h
+		}
 		if s.Min != nil {
 			c.min = *s.Min
 		}
@@ -281,7 +286,16 @@ func notFinite(x float64) error {
 }
 
 func (d *Decoder) scalar(r *Reading, c *channel, payload []byte) {
-	x, err := number(trim(payload))
+	d.text(r, c, trim(payload))
+}
+
+// text reads a single number.
+func (d *Decoder) text(r *Reading, c *channel, text []byte) {
+	read := number
+	if c.hex != nil {
+		read = c.hex.number
+	}
+	x, err := read(text)
 	if err != nil {
 		r.Err, r.Lost = err, 1
 		return
@@ -297,12 +311,9 @@ func (d *Decoder) field(r *Reading, c *channel) {
 	}
 	raw := d.scan.data[v.start:v.end]
 	if c.Format == JSON {
-		x, err := number(raw)
-		if err != nil {
-			r.Err, r.Lost = err, 1
+		if d.text(r, c, raw); r.Err != nil {
 			return
 		}
-		d.one(r, c, x)
 	} else {
 		d.array(r, c, raw, v.kind)
 	}

@@ -219,3 +219,46 @@ func TestDecoder_FormatAllocations(t *testing.T) {
 		}
 	}
 }
+
+// Expected numbers: Python's struct.unpack(">…", bytes.fromhex("00fffe80000000c2ed4000")[at:]).
+func TestDecoder_Hex(t *testing.T) {
+	const payload = `{"pd":"00FFfe80000000C2ED4000"}`
+	for _, c := range []struct {
+		hex  string
+		want float64
+	}{
+		{"int8@1", -1}, {"uint8@1", 255}, {"int16@1", -2}, {"uint16@1", 65534}, {"int32@3", math.MinInt32}, {"uint32@3", 1 << 31},
+		{"float32@7", -118.625},
+	} {
+		d, err := New(Spec{Format: JSON, Path: "pd", Hex: c.hex})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := d.Decode(nil, []byte(payload))[0]; r.Err != nil || r.Samples[0] != c.want {
+			t.Errorf("%s: got %v, %v; want %v", c.hex, r.Samples, r.Err, c.want)
+		}
+	}
+	for _, c := range []struct {
+		hex, payload string
+		want         Reason
+	}{
+		{"int16@10", payload, Malformed}, {"int16@0", `{"pd":"00F"}`, Malformed}, {"int16@0", `{"pd":"00gg"}`, NotNumber},
+		{"int16@0", `{"pd":null}`, Absent}, {"float32@0", `{"pd":"7fc00000"}`, NotFinite},
+	} {
+		d, err := New(Spec{Format: JSON, Path: "pd", Hex: c.hex})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := d.Decode(nil, []byte(c.payload))[0]; reason(r.Err) != c.want || r.Samples != nil {
+			t.Errorf("%s of %s: got %v, %v; want %s", c.hex, c.payload, r.Samples, r.Err, c.want)
+		}
+	}
+	for _, bad := range []string{"int16", "@4", "int24@0", "int16@-1", "int16@9999", "int16@x"} {
+		if (Spec{Format: JSON, Path: "pd", Hex: bad}).Validate() == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+	if (Spec{Format: Int16, RateHz: 1, Hex: "int16@0"}).Validate() == nil {
+		t.Error("a binary burst of hexadecimal text is taken")
+	}
+}

@@ -11,11 +11,12 @@ import (
 // FuzzDecoder feeds any payload to every format: no panic, and what comes out
 // is finite, has a rate where it must, or an error with a reason.
 func FuzzDecoder(f *testing.F) {
-	for _, s := range []string{`{"t":1700000000,"v":[1,2,3],"x":{"y":"4"}}`, "21.7", `{"x":{"y":NaN}}`, "\x00\x01\x02\x03", `[[[`, `{"v":[,]}`, `{"v":[1]]}`, `{"t":"2020-01-01 00:00:00","x":{"y":1}}`} {
+	for _, s := range []string{`{"t":1700000000,"v":[1,2,3],"x":{"y":"4"}}`, "21.7", `{"x":{"y":NaN}}`, `{"x":{"y":"00112233445566"}}`, `{"x":{"y":"007FC00000"}}`, "\x00\x01\x02\x03", `[[[`, `{"v":[,]}`, `{"v":[1]]}`, `{"t":"2020-01-01 00:00:00","x":{"y":1}}`} {
 		f.Add([]byte(s))
 	}
 	d, err := New(
 		Spec{Format: Scalar},
+		Spec{Format: JSON, Path: "x.y", Hex: "float32@1"},
 		Spec{Format: JSON, Path: "x.y", TimePath: "t"},
 		Spec{Format: JSONArray, Path: "v", RateHz: 10, RatePath: "hz", TimePath: "t"},
 		Spec{Format: Int16, RateHz: 100},
@@ -30,8 +31,8 @@ func FuzzDecoder(f *testing.F) {
 		if string(payload) != before {
 			t.Error("payload was changed")
 		}
-		if len(rs) != 5 {
-			t.Fatalf("%d readings for 5 specs", len(rs))
+		if len(rs) != 6 {
+			t.Fatalf("%d readings for 6 specs", len(rs))
 		}
 		for i, r := range rs {
 			if r.Err != nil {
@@ -40,7 +41,7 @@ func FuzzDecoder(f *testing.F) {
 				}
 				continue
 			}
-			if len(r.Samples) == 0 || i >= 2 != (r.RateHz > 0) || math.IsInf(r.RateHz, 0) {
+			if len(r.Samples) == 0 || i >= 3 != (r.RateHz > 0) || math.IsInf(r.RateHz, 0) {
 				t.Errorf("spec %d: %d samples at %v Hz", i, len(r.Samples), r.RateHz)
 			}
 			for _, x := range r.Samples {

@@ -99,6 +99,11 @@ type Spec struct {
 	// name and name), or the name alone. For Sparkplug it is the metric's name,
 	// as it is.
 	Path string `yaml:"path"`
+	// Hex says that the value (Scalar and JSON) is text in hexadecimal, and where in
+	// these bytes the number stands: its type, high byte first, and the place of its
+	// first byte, as in int16@4. Types: int8, uint8, int16, uint16, int32, uint32,
+	// float32.
+	Hex string `yaml:"hex"`
 	// TimePath leads to the time of the first sample (JSON and JSONArray), or to
 	// the column of a row's time (CSV). Empty: the payload has no time.
 	TimePath string `yaml:"time_path"`
@@ -190,6 +195,13 @@ func (s Spec) Problems() []*FieldError {
 		bad("path", `missing; name the records, as in "urn:dev:ow:10e2073a01080063:temp" or "temp"`)
 	case s.Format == Sparkplug && s.Path == "":
 		bad("path", `missing; name the metric, as in "Inputs/Temperature"`)
+	}
+	if s.Hex != "" {
+		if _, err := parseHex(s.Hex); err != nil {
+			bad("hex", "%v", err)
+		} else if s.Format != Scalar && s.Format != JSON {
+			bad("hex", "format %s has no such value; remove it, or use scalar or json", s.Format)
+		}
 	}
 	if parts := s.BurstPath != ""; parts != (s.PartPath != "") || parts != (s.PartsPath != "") {
 		bad("part_path", "burst_path, part_path and parts_path belong together; set all three or none")
