@@ -33,6 +33,7 @@ type cli struct {
 	Sniff   sniffCmd   `cmd:"" help:"Listen to a broker and print a configuration for what is heard."`
 	Test    testCmd    `cmd:"" help:"Show what the agent would make of payloads or recordings."`
 	Record  recordCmd  `cmd:"" help:"Record the configured channels to a file."`
+	Label   labelCmd   `cmd:"" help:"Tell the running agent what was true of a machine, or whether an alarm was right."`
 	Sensors sensorsCmd `cmd:"" help:"List the buses of this box and the chips on them."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
@@ -53,6 +54,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.UsageOnError(),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(c int) { code = c }),
+		kong.Vars{"user": userName(), "when": whenHelp},
 		kong.BindTo(stdout, (*io.Writer)(nil)),
 	)
 	if err != nil {

@@ -1,0 +1,318 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/millwright-iot/millwright/agent"
+	"github.com/millwright-iot/millwright/agent/internal/labels"
+)
+
+// labelCmd tells the running agent what was true of a machine.
+type labelCmd struct {
+	Failure     labelFailureCmd     `cmd:"" help:"The machine failed."`
+	Fault       labelFaultCmd       `cmd:"" help:"The machine has, or had, a confirmed fault."`
+	Healthy     labelHealthyCmd     `cmd:"" help:"The machine was inspected and in order."`
+	Maintenance labelMaintenanceCmd `cmd:"" help:"The machine was worked on, without having failed: a new life begins."`
+	Right       labelRightCmd       `cmd:"" help:"The alarm was right."`
+	Wrong       labelWrongCmd       `cmd:"" help:"The alarm was wrong: the machine was in order."`
+	List        labelListCmd        `cmd:"" help:"List the labels."`
+	Withdraw    labelWithdrawCmd    `cmd:"" help:"Take a label back."`
+}
+
+// labelAPI is where the running agent is.
+type labelAPI struct {
+	configFlag
+	API string `help:"Address of the running agent, instead of the configuration's." placeholder:"HOST:PORT"`
+}
+
+// labelAbout is what may be said with every label.
+type labelAbout struct {
+	labelAPI
+	Order string `help:"Work order."`
+	By    string `help:"Who says so." default:"${user}"`
+	Note  string `help:"What else is worth knowing."`
+	ID    string `help:"Name of the label; one given again under its name is replaced."`
+}
+
+// whenHelp is how times are written.
+const whenHelp = "such as 2026-05-01T14:30, 14:30 (of today, local time) or '2h ago'"
+
+type labelFailureCmd struct {
+	Machine string `arg:""`
+	At      string `help:"When, ${when}; now without it."`
+	Class   string `help:"Of what, if that is known: one of the classes of the machine's jobs."`
+	labelAbout
+}
+
+// Run is called by kong.
+func (c *labelFailureCmd) Run(out io.Writer) error {
+	return c.send(out, labels.Label{Machine: c.Machine, Kind: labels.Failure, Class: c.Class}, c.At, "", "")
+}
+
+type labelFaultCmd struct {
+	Machine string `arg:""`
+	Class   string `arg:"" help:"Which fault: one of the classes of the machine's jobs."`
+	From    string `help:"Since when, ${when}." required:""`
+	To      string `help:"Until when; without it until the machine is worked on."`
+	labelAbout
+}
+
+// Run is called by kong.
+func (c *labelFaultCmd) Run(out io.Writer) error {
+	return c.send(out, labels.Label{Machine: c.Machine, Kind: labels.Fault, Class: c.Class}, "", c.From, c.To)
+}
+
+type labelHealthyCmd struct {
+	Machine string `arg:""`
+	From    string `help:"Since when, ${when}." required:""`
+	To      string `help:"Until when; now without it."`
+	labelAbout
+}
+
+// Run is called by kong.
+func (c *labelHealthyCmd) Run(out io.Writer) error {
+	return c.send(out, labels.Label{Machine: c.Machine, Kind: labels.Healthy}, "", c.From, c.To)
+}
+
+type labelMaintenanceCmd struct {
+	Machine string `arg:""`
+	At      string `help:"When, ${when}; now without it."`
+	labelAbout
+}
+
+// Run is called by kong.
+func (c *labelMaintenanceCmd) Run(out io.Writer) error {
+	return c.send(out, labels.Label{Machine: c.Machine, Kind: labels.Maintenance}, c.At, "", "")
+}
+
+type labelRightCmd struct {
+	Episode string `arg:"" help:"Id of the alarm."`
+	Class   string `help:"Which fault it was, if that is known: one of the classes of the machine's jobs."`
+	labelAbout
+}
+
+// Run is called by kong.
+func (c *labelRightCmd) Run(out io.Writer) error {
+	right := true
+	return c.send(out, labels.Label{Kind: labels.Verdict, Episode: c.Episode, Right: &right, Class: c.Class}, "", "", "")
+}
+
+type labelWrongCmd struct {
+	Episode string `arg:"" help:"Id of the alarm."`
+	labelAbout
+}
+
+// Run is called by kong.
+func (c *labelWrongCmd) Run(out io.Writer) error {
+	right := false
+	return c.send(out, labels.Label{Kind: labels.Verdict, Episode: c.Episode, Right: &right}, "", "", "")
+}
+
+type labelWithdrawCmd struct {
+	ID string `arg:"" help:"Name of the label, as list shows it."`
+	labelAPI
+}
+
+// Run is called by kong.
+func (c *labelWithdrawCmd) Run(out io.Writer) error {
+	var l labels.Label
+	if err := c.call(http.MethodDelete, "/"+url.PathEscape(c.ID), nil, &l); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "withdrawn: %s of machine %s, %s\n", l.Kind, l.Machine, when(l))
+	return err
+}
+
+type labelListCmd struct {
+	Machine string `help:"Only this machine's."`
+	JSON    bool   `help:"Print JSON."`
+	labelAPI
+}
+
+// Run is called by kong.
+func (c *labelListCmd) Run(out io.Writer) error {
+	var list struct {
+		Labels []labels.Label `json:"labels"`
+	}
+	if err := c.call(http.MethodGet, "?machine="+url.QueryEscape(c.Machine), nil, &list); err != nil {
+		return err
+	}
+	if c.JSON {
+		e := json.NewEncoder(out)
+		e.SetIndent("", "  ")
+		return e.Encode(list)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tMACHINE\tWHAT\tWHEN\tORDER\tBY")
+	for _, l := range list.Labels {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, l.Machine, what(l), when(l), l.Order, l.By)
+	}
+	return w.Flush()
+}
+
+func what(l labels.Label) string {
+	text := string(l.Kind)
+	if l.Right != nil {
+		text = "alarm " + l.Episode + " was wrong"
+		if *l.Right {
+			text = "alarm " + l.Episode + " was right"
+		}
+	}
+	if l.Class != "" {
+		text += ": " + l.Class
+	}
+	if l.Withdrawn {
+		text += " (withdrawn)"
+	}
+	return text
+}
+
+func when(l labels.Label) string {
+	const form = "2006-01-02 15:04:05"
+	if !l.At.IsZero() {
+		return l.At.Local().Format(form)
+	}
+	if l.To.IsZero() {
+		return "since " + l.From.Local().Format(form)
+	}
+	return l.From.Local().Format(form) + " to " + l.To.Local().Format(form)
+}
+
+// send gives a label to the agent, with its times as a person writes them.
+func (c *labelAbout) send(out io.Writer, l labels.Label, at, from, to string) error {
+	l.ID, l.Order, l.By, l.Note = c.ID, c.Order, c.By, c.Note
+	for _, t := range []struct {
+		name, text string
+		to         *time.Time
+	}{{"at", at, &l.At}, {"from", from, &l.From}, {"to", to, &l.To}} {
+		var err error
+		if *t.to, err = parseTime(t.text, time.Now()); err != nil {
+			return &usageError{fmt.Errorf("--%s: %w", t.name, err)}
+		}
+	}
+	body, err := encode(l)
+	if err != nil {
+		return err
+	}
+	var kept struct {
+		labels.Label
+		Hint string `json:"hint"`
+	}
+	if err := c.call(http.MethodPost, "", body, &kept); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "kept as %s: machine %s, %s, %s\n", kept.ID, kept.Machine, what(kept.Label), when(kept.Label))
+	if kept.Hint != "" {
+		fmt.Fprintf(out, "note: %s\n", kept.Hint)
+	}
+	return nil
+}
+
+// encode writes what a person says of a label, without what the agent adds.
+func encode(l labels.Label) ([]byte, error) {
+	said := map[string]any{"kind": l.Kind}
+	for key, text := range map[string]string{
+		"id": l.ID, "machine": l.Machine, "class": l.Class, "episode": l.Episode, "order": l.Order, "by": l.By, "note": l.Note,
+	} {
+		if text != "" {
+			said[key] = text
+		}
+	}
+	for key, t := range map[string]time.Time{"at": l.At, "from": l.From, "to": l.To} {
+		if !t.IsZero() {
+			said[key] = t
+		}
+	}
+	if l.Right != nil {
+		said["right"] = *l.Right
+	}
+	return json.Marshal(said)
+}
+
+// parseTime reads a time as a person writes it: empty is the zero time.
+func parseTime(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if ago, ok := strings.CutSuffix(text, " ago"); ok {
+		if d, err := time.ParseDuration(strings.ReplaceAll(ago, " ", "")); err == nil && d >= 0 {
+			return now.Add(-d), nil
+		}
+	}
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return t, nil
+	}
+	for _, form := range []string{"2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02"} {
+		if t, err := time.ParseInLocation(form, text, now.Location()); err == nil {
+			return t, nil
+		}
+	}
+	if t, err := time.Parse("15:04", text); err == nil {
+		return time.Date(now.Year(), now.Month(), now.Day(), t.Hour(), t.Minute(), 0, 0, now.Location()), nil
+	}
+	return time.Time{}, fmt.Errorf("%q is no time %s", text, whenHelp)
+}
+
+// call asks the running agent.
+func (c *labelAPI) call(method, path string, body []byte, answer any) error {
+	address := c.API
+	if address == "" {
+		cfg, err := agent.LoadConfig(c.Config)
+		if err != nil {
+			return &usageError{fmt.Errorf("%w\nor say where the agent is with --api 127.0.0.1:7420", err)}
+		}
+		address = cfg.API.Listen
+	}
+	if host, port, err := net.SplitHostPort(address); err == nil {
+		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+			address = net.JoinHostPort("127.0.0.1", port)
+		}
+	}
+	request, err := http.NewRequest(method, "http://"+address+"/api/v1/labels"+path, bytes.NewReader(body))
+	if err != nil {
+		return &usageError{fmt.Errorf("--api: %q is no address such as 127.0.0.1:7420", address)}
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := (&http.Client{Timeout: 15 * time.Second}).Do(request)
+	if err != nil {
+		return fmt.Errorf("reach the agent: %w; is it running, and is this its api.listen?", err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, 32<<20))
+	if err != nil {
+		return fmt.Errorf("read the agent's answer: %w", err)
+	}
+	if response.StatusCode >= 300 {
+		var problem struct {
+			Error string `json:"error"`
+		}
+		if json.Unmarshal(text, &problem) != nil || problem.Error == "" {
+			return fmt.Errorf("agent at %s answers %s; is it an agent?", address, response.Status)
+		}
+		return fmt.Errorf("%s", problem.Error)
+	}
+	if err := json.Unmarshal(text, answer); err != nil {
+		return fmt.Errorf("read the agent's answer: %w", err)
+	}
+	return nil
+}
+
+// userName is who calls, as the system tells.
+func userName() string {
+	for _, key := range []string{"SUDO_USER", "USER", "LOGNAME"} {
+		if name := os.Getenv(key); name != "" {
+			return name
+		}
+	}
+	return ""
+}
