@@ -35,8 +35,10 @@ type AlarmSpec struct {
 	// at most so many false alarms in 30 days of operation. Default 0.
 	Budget float64 `yaml:"budget" json:"budget,omitempty"`
 	// CostFalse and CostMissed replace Threshold in jobs whose score is a
-	// probability (softmax with a healthy class): what a false alarm and what a fault
-	// not told of cost, in any unit. The threshold is CostFalse/(CostFalse+CostMissed).
+	// probability (softmax with a healthy class, unbalanced): what a false alarm and
+	// what a fault not told of cost, in any unit. The threshold is CostFalse/(CostFalse+CostMissed).
+	// A live job to diagnose that gives them raises alarms as one to detect does, in
+	// the same episode.
 	CostFalse  float64 `yaml:"cost_false" json:"cost_false,omitempty"`
 	CostMissed float64 `yaml:"cost_missed" json:"cost_missed,omitempty"`
 }
@@ -91,6 +93,8 @@ func (a AlarmSpec) validateCosts(ps *problems, m model.Spec) {
 		ps.add("alarm.cost_false", "is %v with cost_missed %v; give both, positive and less than a millionfold apart", a.CostFalse, a.CostMissed)
 	case m.Softmax == nil || m.Softmax.Healthy == "":
 		ps.add("alarm.cost_false", "needs a score that is a probability; only model softmax with `healthy` has one")
+	case !m.Softmax.Unbalanced:
+		ps.add("alarm.cost_false", "needs model.softmax.unbalanced: true; else all classes count alike, and a rare fault seems as likely as no fault")
 	case a.Budget > 0 || a.Cusum > 0 || a.Smooth > 1:
 		ps.add("alarm.cost_false", "is given beside budget, cusum or smooth, under which the score is no probability; keep one of them")
 	}

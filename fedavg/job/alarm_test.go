@@ -18,7 +18,8 @@ func TestAlarm_Probability(t *testing.T) {
 }
 
 func TestAlarm_Problems(t *testing.T) {
-	softmax := model.Spec{Kind: model.KindSoftmax, Softmax: &model.SoftmaxSpec{Classes: []string{"good", "bad"}, Healthy: "good"}}
+	softmax := model.Spec{Kind: model.KindSoftmax, Softmax: &model.SoftmaxSpec{Classes: []string{"good", "bad"}, Healthy: "good", Unbalanced: true}}
+	balanced := model.Spec{Kind: model.KindSoftmax, Softmax: &model.SoftmaxSpec{Classes: []string{"good", "bad"}, Healthy: "good"}}
 	for _, c := range []struct {
 		alarm AlarmSpec
 		model model.Spec
@@ -27,6 +28,7 @@ func TestAlarm_Problems(t *testing.T) {
 		{AlarmSpec{Budget: 1, Smooth: 15, Cusum: 0.5}, model.Spec{Kind: model.KindGaussian}, ""},
 		{AlarmSpec{CostFalse: 1, CostMissed: 20}, softmax, ""},
 		{AlarmSpec{CostFalse: 1, CostMissed: 20}, model.Spec{Kind: model.KindGaussian}, "alarm.cost_false"},
+		{AlarmSpec{CostFalse: 1, CostMissed: 20}, balanced, "alarm.cost_false"},
 		{AlarmSpec{CostFalse: 1}, softmax, "alarm.cost_false"},
 		{AlarmSpec{CostFalse: 1e-9, CostMissed: 1}, softmax, "alarm.cost_false"},
 		{AlarmSpec{CostFalse: 1, CostMissed: 20, Budget: 1}, softmax, "alarm.cost_false"},

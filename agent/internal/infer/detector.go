@@ -86,6 +86,7 @@ type Detector struct {
 	trend     *trend
 	tail      *tail // nil without a false-alarm budget
 	retuneAt  int64 // windows of tail at which the threshold is taken anew
+	suspicion float64
 
 	z, contributions []float64
 	reasons          [MaxReasons]Reason
@@ -158,7 +159,7 @@ func (d *Detector) score(at time.Time, x []float64) Output {
 	v := d.stat.vector(d.z)
 	raw := d.stat.value(d.model.Score(v))
 	relative := min(raw/d.threshold, maxRelative)
-	r := d.tracker.Observe(at, relative)
+	r := d.tracker.Observe(at, min(max(relative, d.suspicion), maxRelative))
 	d.contributions = d.model.Contributions(d.contributions, v)
 	st := d.tracker.State()
 	if r.Change == alarm.Cleared && r.Zone == alarm.ZoneA {
@@ -175,6 +176,10 @@ func (d *Detector) score(at time.Time, x []float64) Output {
 	d.learnTail(raw, !r.Active && r.Change == alarm.None && st.Level == 0)
 	return out
 }
+
+// Suspect says how another model scores the machine from now on, relative to that
+// one's threshold: it alarms if either does. 0 is no suspicion.
+func (d *Detector) Suspect(score float64) { d.suspicion = max(0, score) }
 
 // maxRelative keeps a relative score finite when the threshold is tiny.
 const maxRelative = 1e9

@@ -48,6 +48,15 @@ func (m *Machine) faultBy(end time.Time) *infer.Fault {
 	return m.diagnosis
 }
 
+// suspicion is what that says to the job that raises alarms: how probable a fault is,
+// relative to the probability from which on an alarm costs less than none.
+func (m *Machine) suspicion(end time.Time) float64 {
+	if m.faultBy(end) == nil || m.diagnosing.spec.Alarm.Probability() == 0 {
+		return 0
+	}
+	return m.diagnosing.out.Raw / m.diagnosing.detector.Threshold()
+}
+
 // inOrder says whether a scored window may be learned from in the opinion of track
 // t. One that names faults has none: how it scores is no matter of alarms, so the live
 // job's state counts.

@@ -213,6 +213,9 @@ func (m *Machine) window(f *front, w *window.Window) {
 		if t.detector.State() != infer.Running && t != m.serving && !quiet {
 			continue // what happens during an alarm is not healthy
 		}
+		if t == m.serving {
+			t.detector.Suspect(m.suspicion(w.End))
+		}
 		have, _ := t.detector.Progress()
 		out, err := t.detector.Observe(w.End, vector)
 		if err != nil {
