@@ -49,6 +49,7 @@ type Agent struct {
 	sources   *sources
 	feeds     []*feed
 	ledger    *ledger
+	histories *histories
 	publisher *publish.Publisher // nil if results are not published
 	inbox     *labels.Inbox      // nil if no labels are taken from the broker
 	sparkplug *sparkplug.Node    // nil if the gateway is no edge node
@@ -185,6 +186,8 @@ func (a *Agent) makeMachines() error {
 	a.jobsMu.Lock()
 	defer a.jobsMu.Unlock()
 	a.apply(a.models.LoadJobs(), true)
+	a.histories = &histories{path: filepath.Join(a.cfg.DataDir, "scores.json"), machines: a.machines, log: a.log}
+	a.histories.restore()
 	for _, e := range a.journal.Orphans(func(name string) bool { return a.byName[name] != nil }) {
 		e.Active, e.Cleared = false, a.started.UTC()
 		a.record(e, "", alarm.State{})
@@ -211,6 +214,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	keepers.run(keepCtx, a.log, "sample store", a.store.Run)
 	keepers.run(keepCtx, a.log, "alarm journal", a.journal.Run)
 	keepers.run(keepCtx, a.log, "counts of samples", a.ledger.Run)
+	keepers.run(keepCtx, a.log, "history of scores", a.histories.run)
 	keepers.run(keepCtx, a.log, "labels", a.labels.Run)
 	if a.publisher != nil {
 		keepers.run(keepCtx, a.log, "publisher", a.publisher.Run)
