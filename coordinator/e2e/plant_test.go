@@ -28,7 +28,7 @@ import (
 )
 
 // patience is how long a test waits for something to happen at all.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // web keeps no connections, so that none is left when a test ends.
 var web = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}

@@ -7,8 +7,9 @@ import (
 )
 
 // relay forwards connections to a coordinator whose address may change. It can
-// hold back what a client sends, cut connections after so many bytes, and keep
-// the coordinator's end of one open after the client is gone.
+// hold back what a client sends, cut connections after so many bytes, keep
+// the coordinator's end of one open after the client is gone, and swallow all that is
+// sent without a word, as a network does whose router forgot about a connection.
 type relay struct {
 	t    *testing.T
 	l    net.Listener
@@ -20,6 +21,10 @@ type relay struct {
 	open   map[net.Conn]struct{}
 	limits []int // bytes after which the next connections are cut; none left: never
 	cuts   int   // connections that were
+	silent bool  // new connections are swallowed
+	// swallowed is closed, for all connections that were open then, by swallow.
+	swallowed chan struct{}
+	ends      chan struct{} // closed at the end of the test
 	// lost is closed when the coordinator may learn that clients are gone.
 	lost chan struct{}
 }
@@ -30,7 +35,10 @@ func newRelay(t *testing.T) *relay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relay{t: t, l: l, gate: make(chan struct{}), lost: make(chan struct{}), open: map[net.Conn]struct{}{}}
+	r := &relay{
+		t: t, l: l, gate: make(chan struct{}), lost: make(chan struct{}), open: map[net.Conn]struct{}{},
+		swallowed: make(chan struct{}), ends: make(chan struct{}),
+	}
 	close(r.gate)
 	close(r.lost)
 	r.work.Go(func() {
@@ -46,6 +54,7 @@ func newRelay(t *testing.T) *relay {
 		l.Close()
 		r.release()
 		r.tell()
+		close(r.ends)
 		r.mu.Lock()
 		for c := range r.open {
 			c.Close()
@@ -77,6 +86,17 @@ func (r *relay) tell() {
 	defer r.mu.Unlock()
 	reopen(r.lost)
 }
+
+// swallow makes every open connection a dead one for ever, of which neither end is
+// told, and new ones too, until restore.
+func (r *relay) swallow() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.swallowed)
+	r.swallowed, r.silent = make(chan struct{}), true
+}
+
+func (r *relay) restore() { r.mu.Lock(); r.silent = false; r.mu.Unlock() }
 
 func reopen(gate chan struct{}) {
 	select {
@@ -115,7 +135,12 @@ func (a *allowance) take(n int) bool {
 func (r *relay) forward(client net.Conn) {
 	defer client.Close()
 	r.mu.Lock()
-	target := r.target
+	target, dead := r.target, r.swallowed
+	if r.silent {
+		r.mu.Unlock()
+		<-r.ends
+		return
+	}
 	var allowed *allowance
 	if len(r.limits) > 0 {
 		allowed = &allowance{left: r.limits[0]}
@@ -139,18 +164,24 @@ func (r *relay) forward(client net.Conn) {
 	r.work.Go(func() {
 		defer client.Close()
 		defer server.Close()
-		r.copy(server, client, allowed, func() { <-r.passage() })
+		r.copy(server, client, allowed, dead, func() { <-r.passage() })
 		<-r.farewell()
 	})
-	r.copy(client, server, allowed, func() {}) // ends with either connection
+	r.copy(client, server, allowed, dead, func() {}) // ends with either connection
 }
 
 // copy forwards until a connection ends or the allowance is used up; wait is
-// called before each write.
-func (r *relay) copy(to, from net.Conn, allowed *allowance, wait func()) {
+// called before each write. From when dead is closed it only waits for the end of the test.
+func (r *relay) copy(to, from net.Conn, allowed *allowance, dead chan struct{}, wait func()) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
+		select {
+		case <-dead:
+			<-r.ends
+			return
+		default:
+		}
 		if err != nil {
 			return
 		}
