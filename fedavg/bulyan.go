@@ -1,10 +1,5 @@
 package fedavg
 
-import (
-	"cmp"
-	"slices"
-)
-
 // Bulyan picks n−2f updates, one after the other as Krum would of those left,
 // and adds the mean of the n−4f numbers of each parameter nearest to their median.
 // Unlike Krum's choice, none of its parameters can be far off by itself. Of n ≥ 4f+3
@@ -66,47 +61,4 @@ func nearest(out *[lanes]float64, keys []int32, n, keep int) {
 		}
 		out[i] = sum / float64(keep)
 	}
-}
-
-// neighbour is another update and how far it is.
-type neighbour struct {
-	square float64
-	update int
-}
-
-// pick chooses count updates, each the one that Krum scores best of those left.
-func (c *columns) pick(d []float64, f, count int) []int {
-	near := make([][]neighbour, c.n) // of those left, nearest first
-	left := make([]int, c.n)         // by agent, so that the first of equals is always the same
-	for i := range near {
-		left[i] = i
-		for j, x := range d[i*c.n : (i+1)*c.n] {
-			if i != j {
-				near[i] = append(near[i], neighbour{x, j})
-			}
-		}
-		slices.SortFunc(near[i], func(a, b neighbour) int { return cmp.Compare(a.square, b.square) })
-	}
-	slices.SortStableFunc(left, func(i, j int) int { return cmp.Compare(c.agents[i], c.agents[j]) })
-	var picked []int
-	for len(picked) < count {
-		best, bestScore := -1, 0.0
-		for at, i := range left {
-			score := 0.0
-			for _, other := range near[i][:min(max(len(left)-f-2, 1), len(near[i]))] {
-				score += other.square
-			}
-			if best < 0 || score < bestScore {
-				best, bestScore = at, score
-			}
-		}
-		gone := left[best]
-		picked = append(picked, gone)
-		left = slices.Delete(left, best, best+1)
-		for _, i := range left {
-			at := slices.IndexFunc(near[i], func(other neighbour) bool { return other.update == gone })
-			near[i] = slices.Delete(near[i], at, at+1)
-		}
-	}
-	return picked
 }
