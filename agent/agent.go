@@ -15,6 +15,7 @@ import (
 	"github.com/millwright-iot/millwright/agent/internal/alarm"
 	"github.com/millwright-iot/millwright/agent/internal/api"
 	"github.com/millwright-iot/millwright/agent/internal/durable"
+	"github.com/millwright-iot/millwright/agent/internal/inbox"
 	"github.com/millwright-iot/millwright/agent/internal/infer"
 	"github.com/millwright-iot/millwright/agent/internal/journal"
 	"github.com/millwright-iot/millwright/agent/internal/labels"
@@ -51,7 +52,7 @@ type Agent struct {
 	ledger    *ledger
 	histories *histories
 	publisher *publish.Publisher // nil if results are not published
-	inbox     *labels.Inbox      // nil if no labels are taken from the broker
+	inbox     *inbox.Inbox       // nil if no labels are taken from the broker
 	sparkplug *sparkplug.Node    // nil if the gateway is no edge node
 	server    *api.Server
 	uplink    *uplink.Uplink // nil without a coordinator

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/millwright-iot/millwright/agent/internal/api"
+	"github.com/millwright-iot/millwright/agent/internal/inbox"
 	"github.com/millwright-iot/millwright/agent/internal/journal"
 	"github.com/millwright-iot/millwright/agent/internal/labels"
 	"github.com/millwright-iot/millwright/agent/internal/link"
@@ -17,10 +18,10 @@ import (
 )
 
 // newInbox makes what takes labels from the broker.
-func (a *Agent) newInbox(broker link.Options) *labels.Inbox {
+func (a *Agent) newInbox(broker link.Options) *inbox.Inbox {
 	broker.ClientID = a.cfg.MQTT.ClientID + "-labels"
 	keep := func(body []byte) error { _, err := a.keepLabel(body); return err }
-	return labels.NewInbox(broker, "millwright/"+a.cfg.Gateway+"/label", keep, a.labels.Flush, a.log)
+	return inbox.New(broker, "millwright/"+a.cfg.Gateway+"/label", keep, a.labels.Flush, a.log)
 }
 
 // keepLabel reads a label and keeps it, for now in memory.

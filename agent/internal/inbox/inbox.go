@@ -1,4 +1,5 @@
-package labels
+// Package inbox takes labels from a topic of a broker.
+package inbox
 
 import (
 	"context"
@@ -12,10 +13,11 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
+	"github.com/millwright-iot/millwright/agent/internal/labels"
 	"github.com/millwright-iot/millwright/agent/internal/link"
 )
 
-// Inbox takes labels from a topic of a broker. A label is acknowledged when it is
+// Inbox takes labels. A label is acknowledged when it is
 // durable, so that one sent while the agent is away, or when it dies, comes again. One
 // that cannot be kept is answered on <topic>/error.
 type Inbox struct {
@@ -27,23 +29,23 @@ type Inbox struct {
 	stats struct{ received, refused atomic.Int64 }
 }
 
-// InboxStats counts messages since the Inbox was made.
-type InboxStats struct{ Received, Refused int64 }
+// Stats counts messages since the Inbox was made.
+type Stats struct{ Received, Refused int64 }
 
 // maxWaiting is how many labels may wait for the disk. Brokers that limit what is not
 // acknowledged never let it come to that.
 const maxWaiting = 1024
 
-// NewInbox returns an Inbox; nothing is connected before Run. keep takes one label, and
+// New returns an Inbox; nothing is connected before Run. keep takes one label, and
 // flush makes those taken durable.
-func NewInbox(opts link.Options, topic string, keep func(body []byte) error, flush func() error, log *slog.Logger) *Inbox {
+func New(opts link.Options, topic string, keep func(body []byte) error, flush func() error, log *slog.Logger) *Inbox {
 	opts.Persistent = true
 	return &Inbox{opts: opts, topic: topic, keep: keep, flush: flush, log: log}
 }
 
 // Stats returns the counts.
-func (i *Inbox) Stats() InboxStats {
-	return InboxStats{i.stats.received.Load(), i.stats.refused.Load()}
+func (i *Inbox) Stats() Stats {
+	return Stats{i.stats.received.Load(), i.stats.refused.Load()}
 }
 
 // Run takes labels until ctx ends; then it returns nil.
@@ -142,7 +144,7 @@ func (i *Inbox) take(ctx context.Context, conn *link.Conn, m mqtt.Message, waiti
 func (i *Inbox) one(m mqtt.Message) error {
 	if m.Retained() {
 		// The broker sends it at each connection: once under an id, else many labels.
-		if l, err := Decode(m.Payload()); err == nil && l.ID == "" {
+		if l, err := labels.Decode(m.Payload()); err == nil && l.ID == "" {
 			return errors.New("keep label: a retained one needs an id, for it comes again and again; send it without retain")
 		}
 	}
@@ -158,8 +160,8 @@ type refusal struct {
 func (i *Inbox) answer(body []byte, err error) link.Message {
 	i.log.Warn("label is not kept", "topic", i.topic, "error", err)
 	r := refusal{Error: err.Error()}
-	if len(body) > MaxBytes {
-		body = body[:MaxBytes]
+	if len(body) > labels.MaxBytes {
+		body = body[:labels.MaxBytes]
 	}
 	if json.Valid(body) {
 		r.Label = json.RawMessage(body)
