@@ -82,6 +82,7 @@ type Journal struct {
 	mu      sync.Mutex
 	c       content
 	forgot  int64 // episodes dropped before they were acknowledged
+	edits   uint64
 	failing bool
 }
 
@@ -255,7 +256,15 @@ func (j *Journal) find(id string) int {
 	return slices.IndexFunc(j.c.Episodes, func(e entry) bool { return e.ID == id })
 }
 
+// Revision grows with each change, for whoever keeps what it made of the episodes.
+func (j *Journal) Revision() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.edits
+}
+
 func (j *Journal) changed() {
+	j.edits++
 	select {
 	case j.wake <- struct{}{}:
 	default:

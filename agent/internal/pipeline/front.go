@@ -32,6 +32,7 @@ type front struct {
 	windower  *window.Windower
 	extractor *features.Extractor
 	vector    []float64
+	standard  []float64 // vector, standardised; scratch
 	bearings  []bearingAt
 	found     infer.Evidence             // scratch
 	emit      func(*window.Window) error // made once, so that a block allocates nothing

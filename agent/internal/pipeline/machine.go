@@ -65,7 +65,8 @@ type Machine struct {
 	cfg      Config
 	memory   Memory
 	listener Listener
-	tracer   Tracer // nil: nobody looks
+	tracer   Tracer  // nil: nobody looks
+	watcher  Watcher // nil: nobody watches
 	log      *slog.Logger
 	queue    *queue
 	beat     atomic.Int64 // blocks processed; grows while the machine makes progress
@@ -75,6 +76,7 @@ type Machine struct {
 	serving *track   // raises alarms; never nil
 	next    *track   // takes over once it has its baseline; nil if none
 	shadows []*track //
+	watched *track   // of which the watcher knows the baseline
 
 	diagnosing  *track       // the live job that names faults; nil if none
 	diagnosis   *infer.Fault // what it said last; nil if nothing
@@ -98,6 +100,7 @@ func New(cfg Config, memory Memory, listener Listener, digest string, state alar
 		before: Counts{Dropped: map[string]int64{}},
 	}
 	m.tracer, _ = listener.(Tracer)
+	m.watcher, _ = listener.(Watcher)
 	local := m.localJob()
 	if local.Digest() != digest {
 		state = alarm.State{}
@@ -234,11 +237,13 @@ func (m *Machine) window(f *front, w *window.Window) {
 	if f == m.serving.front {
 		m.windows++
 	}
+	healthy = healthy && quiet && !m.alarming()
+	m.watch(f, w.End, healthy)
 	switch {
 	case learned:
 		f.stored++
 		m.memory.Add(f.key, samples.Baseline, w.End, vector)
-	case healthy && quiet && !m.alarming():
+	case healthy:
 		f.recent = min(f.recent+1, m.cfg.MaxRecent)
 		m.memory.Add(f.key, samples.Recent, w.End, vector)
 	}
