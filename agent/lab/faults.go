@@ -99,14 +99,14 @@ func fitClassifier(ctx context.Context, spec classifierSpec, participants [][]fa
 	for _, rows := range participants {
 		sets = append(sets, c.sets(rows))
 	}
-	round := job.Spec{Name: "faults", Seed: 1, Model: model.Spec{Kind: model.KindSoftmax, Softmax: &settings},
-		Strategy: job.StrategySpec{Name: job.NameFedNova}} // all make one step, so it is their mean
-	t := &trainer{spec: round, family: family, strategy: fedavg.FedAvg{}}
-	global := family.Init(round.Seed)
-	for i := range spec.rounds {
-		if global, err = t.round(ctx, global, sets, uint64(i+1)); err != nil {
-			return nil, err
-		}
+	t, err := trainerOf(job.Spec{Name: "faults", Seed: 1, Model: model.Spec{Kind: model.KindSoftmax, Softmax: &settings},
+		Rounds: job.RoundPolicy{Count: spec.rounds}, Strategy: job.StrategySpec{Name: job.NameFedNova}}, family) // all make one step, so it is their mean
+	if err != nil {
+		return nil, err
+	}
+	global, err := t.train(ctx, sets)
+	if err != nil {
+		return nil, err
 	}
 	m, err := family.Load(global)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/millwright-iot/millwright/fedavg"
@@ -80,10 +79,7 @@ func (s Spec) NewStrategy() (fedavg.Strategy, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p := s.Strategy.problem(f.Learning()); p != nil {
-		return nil, fmt.Errorf("choose strategy: %w", p)
-	}
-	return s.Strategy.strategy()
+	return s.Strategy.Build(f.Learning())
 }
 
 // TrainOptions returns how agents train for s in a round with this seed. What an

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/millwright-iot/millwright/fedavg"
 	"github.com/millwright-iot/millwright/fedavg/model"
 )
 
@@ -57,6 +58,16 @@ func Strategies() []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// Build returns the strategy that s names for updates that learn in this way; a
+// strategy of the other way is an error. s must have its defaults filled in, as
+// Spec.WithDefaults does.
+func (s StrategySpec) Build(l model.Learning) (fedavg.Strategy, error) {
+	if p := s.problem(l); p != nil {
+		return nil, fmt.Errorf("choose strategy: %w", p)
+	}
+	return s.strategy()
 }
 
 func (s StrategySpec) withDefaults(model string) StrategySpec {
