@@ -63,7 +63,7 @@ func (d *Detector) Remember(h History) error {
 		}
 		d.tail.rescale(d.reference / h.Reference)
 		d.retuneAt = d.nextRetune()
-		threshold = d.thresholdOf(d.model, d.reference, d.tail)
+		threshold = h.Threshold * (d.reference / h.Reference)
 	}
 	if d.stat.weight < 1 && h.Mean != nil {
 		copy(d.stat.mean, h.Mean)

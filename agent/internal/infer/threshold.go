@@ -196,11 +196,13 @@ func (d *Detector) learnTail(value float64, quiet bool) {
 	d.moveThreshold(threshold, d.threshold/threshold)
 }
 
+// nextRetune is the next number of windows that is twice, four times … the baseline.
 func (d *Detector) nextRetune() int64 {
-	if d.tail == nil {
-		return 0
+	n := int64(len(d.rows))
+	for d.tail != nil && n <= d.tail.Windows {
+		n *= 2
 	}
-	return 2 * max(d.tail.Windows, 1)
+	return n
 }
 
 // Budget is how a machine stands with the false-alarm budget of its job.
