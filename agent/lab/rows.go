@@ -79,18 +79,40 @@ func follow(d *infer.Detector, rows []featureRow, times []time.Time) ([]bool, er
 // baselineZ returns the standardised healthy head of a machine, which is what it
 // learns from.
 func baselineZ(spec job.Spec, rows []featureRow) ([][]float64, error) {
+	d, err := baselineOf(spec, rows)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Clip(d.BaselineZ(spec.Alarm.Baseline)), nil
+}
+
+// baselineOf returns a detector whose baseline is the head of rows; vectors that a
+// gateway would not use are left out.
+func baselineOf(spec job.Spec, rows []featureRow) (*infer.Detector, error) {
 	d, err := infer.NewDetector(spec)
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range rows[:min(len(rows), spec.Alarm.Baseline)] {
-		if _, err := d.Observe(r.end, r.vector); err != nil {
+	for _, r := range rows {
+		if d.State() == infer.Running {
+			return d, nil
+		}
+		if _, err := observe(d, r); err != nil {
 			return nil, err
 		}
 	}
-	z := d.BaselineZ(spec.Alarm.Baseline)
-	if z == nil {
-		return nil, fmt.Errorf("%d windows, but the baseline takes %d", len(rows), spec.Alarm.Baseline)
+	if d.State() != infer.Running {
+		have, want := d.Progress()
+		return nil, fmt.Errorf("%d of %d windows can be used, but the baseline takes %d", have, len(rows), want)
 	}
-	return slices.Clip(z), nil
+	return d, nil
+}
+
+// observe gives a row to a detector, which ignores it if a vector cannot be used.
+func observe(d *infer.Detector, r featureRow) (infer.Output, error) {
+	out, err := d.Observe(r.end, r.vector)
+	if unusable := (*infer.VectorError)(nil); errors.As(err, &unusable) {
+		return infer.Output{}, nil
+	}
+	return out, err
 }

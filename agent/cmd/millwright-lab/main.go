@@ -17,8 +17,9 @@ import (
 )
 
 type cli struct {
-	Eval  evalCommand  `cmd:"" help:"Evaluate the models on a public dataset."`
-	Swarm swarmCommand `cmd:"" help:"Load a coordinator with many light agents."`
+	Eval   evalCommand   `cmd:"" help:"Evaluate the models on a public dataset."`
+	Choose chooseCommand `cmd:"" help:"Compare the candidate models of a job on recorded machines, and choose one."`
+	Swarm  swarmCommand  `cmd:"" help:"Load a coordinator with many light agents."`
 
 	Robust robustCommand `cmd:"" help:"Measure what lying gateways do to each strategy, with and without verification."`
 }
