@@ -51,6 +51,7 @@ type Agent struct {
 	feeds     []*feed
 	ledger    *ledger
 	histories *histories
+	watches   *watches
 	publisher *publish.Publisher // nil if results are not published
 	inbox     *inbox.Inbox       // nil if no labels are taken from the broker
 	sparkplug *sparkplug.Node    // nil if the gateway is no edge node
@@ -189,6 +190,7 @@ func (a *Agent) makeMachines() error {
 	a.apply(a.models.LoadJobs(), true)
 	a.histories = &histories{path: filepath.Join(a.cfg.DataDir, "scores.json"), machines: a.machines, log: a.log}
 	a.histories.restore()
+	a.watches = newWatches(filepath.Join(a.cfg.DataDir, "watched.json"), a)
 	for _, e := range a.journal.Orphans(func(name string) bool { return a.byName[name] != nil }) {
 		e.Active, e.Cleared = false, a.started.UTC()
 		a.record(e, "", alarm.State{})
@@ -216,6 +218,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	keepers.run(keepCtx, a.log, "alarm journal", a.journal.Run)
 	keepers.run(keepCtx, a.log, "counts of samples", a.ledger.Run)
 	keepers.run(keepCtx, a.log, "history of scores", a.histories.run)
+	keepers.run(keepCtx, a.log, "monitors", a.watches.run)
 	keepers.run(keepCtx, a.log, "labels", a.labels.Run)
 	if a.publisher != nil {
 		keepers.run(keepCtx, a.log, "publisher", a.publisher.Run)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/millwright-iot/millwright/agent/internal/exposition"
 	"github.com/millwright-iot/millwright/agent/internal/infer"
+	"github.com/millwright-iot/millwright/agent/internal/monitor"
 )
 
 // metrics serves the agent's state to Prometheus. Everything is read at the scrape,
@@ -71,6 +72,10 @@ var (
 	descSparkplug  = desc("sparkplug_connected", "1 while the Sparkplug edge node is born.")
 	descBirths     = desc("sparkplug_births_total", "Births published, on connecting and when a host asked.")
 	descData       = desc("sparkplug_data_total", "Data messages handed to the broker's connection.")
+	descDrift      = desc("drift_ratio", "Statistic of a monitor over its limit, of what drifts.", "machine", "subject", "kind", "monitor")
+	descDrifting   = desc("drifting", "How many features drift, the score and alarms counting as one each.", "machine", "kind")
+	descJudged     = desc("alarms_judged", "Alarms that labels judged, by result: right, wrong, missed.", "machine", "result")
+	descWatched    = desc("watched_hours_total", "Hours a machine was scored.", "machine")
 	descPanics     = desc("machine_failures_total", "Blocks on which a machine failed; each is a bug to report.", "machine")
 )
 
@@ -128,6 +133,7 @@ func (c collector) collect() {
 		c.gauge(descBaseline, float64(s.Have), s.Name)
 		c.gauge(descAlarm, truth(s.Alarm.Active), s.Name)
 		c.count(descPanics, s.Panics, s.Name)
+		c.monitors(s.Name)
 		for _, j := range s.Jobs {
 			c.gauge(descVersion, float64(j.Version), s.Name, j.Job)
 			if j.Trained {
@@ -135,6 +141,27 @@ func (c collector) collect() {
 			}
 		}
 	}
+}
+
+// monitors collects what drifts, and how right alarms were.
+func (c collector) monitors(machine string) {
+	drift, quality := c.a.watches.of(machine)
+	drifting := map[string]int{}
+	for _, d := range drift {
+		drifting[d.Kind]++
+		if d.Limit > 0 {
+			c.gauge(descDrift, d.Statistic/d.Limit, machine, d.Subject, d.Kind, d.Monitor)
+		}
+	}
+	for _, kind := range []string{monitor.Data, monitor.Concept} {
+		c.gauge(descDrifting, float64(drifting[kind]), machine, kind)
+	}
+	if q := quality; q != nil {
+		c.gauge(descJudged, float64(q.TruePositives), machine, "right")
+		c.gauge(descJudged, float64(q.FalsePositives), machine, "wrong")
+		c.gauge(descJudged, float64(q.FalseNegatives), machine, "missed")
+	}
+	c.set.Add(descWatched, exposition.Counter, c.a.watches.hours(machine), machine)
 }
 
 // sensors collects what is known of devices.

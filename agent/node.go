@@ -47,6 +47,9 @@ func (n node) Status() uplink.Status {
 		for _, j := range st.Jobs {
 			out.JobVersions[j.Job] = j.Version
 		}
+		drift, quality := n.a.watches.of(st.Name)
+		out.Drift = driftOf(drift)
+		out.Quality, out.Versions = qualityOf(quality)
 		s.Machines = append(s.Machines, out)
 	}
 	n.a.jobsMu.Lock()

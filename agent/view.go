@@ -11,6 +11,7 @@ import (
 
 	"github.com/millwright-iot/millwright/agent/internal/infer"
 	"github.com/millwright-iot/millwright/agent/internal/journal"
+	"github.com/millwright-iot/millwright/agent/internal/monitor"
 	"github.com/millwright-iot/millwright/agent/internal/pipeline"
 	"github.com/millwright-iot/millwright/agent/internal/publish"
 	"github.com/millwright-iot/millwright/agent/internal/uplink"
@@ -96,7 +97,9 @@ type baselineProgress struct {
 
 type machineDocument struct {
 	machineLine
-	Level    float64           `json:"level"` // offset kept after an alarm, subtracted from the score
+	Drift    []monitor.Drift   `json:"drift"`             // what is not as it was
+	Quality  *qualityDocument  `json:"quality,omitempty"` // how right alarms were; absent until there are labels
+	Level    float64           `json:"level"`             // offset kept after an alarm, subtracted from the score
 	Episode  *journal.Episode  `json:"episode"`
 	Jobs     []jobOnMachine    `json:"jobs"`
 	Unserved map[string]string `json:"unserved_jobs"` // why, by job
@@ -177,6 +180,8 @@ func (v view) machine(m *pipeline.Machine) machineDocument {
 	if e, ok := v.a.journal.Lasting(s.Name); ok {
 		d.Episode = &e
 	}
+	drift, quality := v.a.watches.of(s.Name)
+	d.Drift, d.Quality = append([]monitor.Drift{}, drift...), newQualityDocument(quality)
 	for _, j := range s.Jobs {
 		d.Jobs = append(d.Jobs, jobOnMachine{
 			Job: j.Job, Role: j.Role, State: j.State, Baseline: baselineProgress{j.Have, j.Want},

@@ -832,8 +832,9 @@ type MachineStatus struct {
 	ModelVersion  uint64                 `protobuf:"varint,10,opt,name=model_version,json=modelVersion,proto3" json:"model_version,omitempty"`
 	JobVersions   map[string]uint64      `protobuf:"bytes,11,rep,name=job_versions,json=jobVersions,proto3" json:"job_versions,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // versions in use, by job, shadows included
 	Advice        *Advice                `protobuf:"bytes,12,opt,name=advice,proto3" json:"advice,omitempty"`
-	Drift         []*Drift               `protobuf:"bytes,13,rep,name=drift,proto3" json:"drift,omitempty"`     // what is not as it was, strongest first
-	Quality       *Quality               `protobuf:"bytes,14,opt,name=quality,proto3" json:"quality,omitempty"` // absent until there are labels
+	Drift         []*Drift               `protobuf:"bytes,13,rep,name=drift,proto3" json:"drift,omitempty"`       // what is not as it was, strongest first
+	Quality       *Quality               `protobuf:"bytes,14,opt,name=quality,proto3" json:"quality,omitempty"`   // absent until there are labels
+	Versions      []*VersionQuality      `protobuf:"bytes,15,rep,name=versions,proto3" json:"versions,omitempty"` // the same by model, newest first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -962,6 +963,13 @@ func (x *MachineStatus) GetDrift() []*Drift {
 func (x *MachineStatus) GetQuality() *Quality {
 	if x != nil {
 		return x.Quality
+	}
+	return nil
+}
+
+func (x *MachineStatus) GetVersions() []*VersionQuality {
+	if x != nil {
+		return x.Versions
 	}
 	return nil
 }
@@ -1491,6 +1499,67 @@ func (x *Quality) GetHours() float64 {
 	return 0
 }
 
+// VersionQuality is how right the alarms of one model were.
+type VersionQuality struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Job           string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	ModelVersion  uint64                 `protobuf:"varint,2,opt,name=model_version,json=modelVersion,proto3" json:"model_version,omitempty"` // 0: the machine's own
+	Quality       *Quality               `protobuf:"bytes,3,opt,name=quality,proto3" json:"quality,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VersionQuality) Reset() {
+	*x = VersionQuality{}
+	mi := &file_millwright_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VersionQuality) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VersionQuality) ProtoMessage() {}
+
+func (x *VersionQuality) ProtoReflect() protoreflect.Message {
+	mi := &file_millwright_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VersionQuality.ProtoReflect.Descriptor instead.
+func (*VersionQuality) Descriptor() ([]byte, []int) {
+	return file_millwright_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *VersionQuality) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *VersionQuality) GetModelVersion() uint64 {
+	if x != nil {
+		return x.ModelVersion
+	}
+	return 0
+}
+
+func (x *VersionQuality) GetQuality() *Quality {
+	if x != nil {
+		return x.Quality
+	}
+	return nil
+}
+
 type JobReadiness struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Job           string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
@@ -1504,7 +1573,7 @@ type JobReadiness struct {
 
 func (x *JobReadiness) Reset() {
 	*x = JobReadiness{}
-	mi := &file_millwright_proto_msgTypes[20]
+	mi := &file_millwright_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1516,7 +1585,7 @@ func (x *JobReadiness) String() string {
 func (*JobReadiness) ProtoMessage() {}
 
 func (x *JobReadiness) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[20]
+	mi := &file_millwright_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1529,7 +1598,7 @@ func (x *JobReadiness) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobReadiness.ProtoReflect.Descriptor instead.
 func (*JobReadiness) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{20}
+	return file_millwright_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *JobReadiness) GetJob() string {
@@ -1590,7 +1659,7 @@ type AlarmEvent struct {
 
 func (x *AlarmEvent) Reset() {
 	*x = AlarmEvent{}
-	mi := &file_millwright_proto_msgTypes[21]
+	mi := &file_millwright_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1602,7 +1671,7 @@ func (x *AlarmEvent) String() string {
 func (*AlarmEvent) ProtoMessage() {}
 
 func (x *AlarmEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[21]
+	mi := &file_millwright_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1615,7 +1684,7 @@ func (x *AlarmEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlarmEvent.ProtoReflect.Descriptor instead.
 func (*AlarmEvent) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{21}
+	return file_millwright_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *AlarmEvent) GetId() string {
@@ -1719,7 +1788,7 @@ type AlarmAck struct {
 
 func (x *AlarmAck) Reset() {
 	*x = AlarmAck{}
-	mi := &file_millwright_proto_msgTypes[22]
+	mi := &file_millwright_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1731,7 +1800,7 @@ func (x *AlarmAck) String() string {
 func (*AlarmAck) ProtoMessage() {}
 
 func (x *AlarmAck) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[22]
+	mi := &file_millwright_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1744,7 +1813,7 @@ func (x *AlarmAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlarmAck.ProtoReflect.Descriptor instead.
 func (*AlarmAck) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{22}
+	return file_millwright_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AlarmAck) GetId() string {
@@ -1780,7 +1849,7 @@ type RoundStart struct {
 
 func (x *RoundStart) Reset() {
 	*x = RoundStart{}
-	mi := &file_millwright_proto_msgTypes[23]
+	mi := &file_millwright_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1792,7 +1861,7 @@ func (x *RoundStart) String() string {
 func (*RoundStart) ProtoMessage() {}
 
 func (x *RoundStart) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[23]
+	mi := &file_millwright_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1805,7 +1874,7 @@ func (x *RoundStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoundStart.ProtoReflect.Descriptor instead.
 func (*RoundStart) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{23}
+	return file_millwright_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RoundStart) GetJob() string {
@@ -1884,7 +1953,7 @@ type RoundAnswer struct {
 
 func (x *RoundAnswer) Reset() {
 	*x = RoundAnswer{}
-	mi := &file_millwright_proto_msgTypes[24]
+	mi := &file_millwright_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1896,7 +1965,7 @@ func (x *RoundAnswer) String() string {
 func (*RoundAnswer) ProtoMessage() {}
 
 func (x *RoundAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[24]
+	mi := &file_millwright_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1909,7 +1978,7 @@ func (x *RoundAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoundAnswer.ProtoReflect.Descriptor instead.
 func (*RoundAnswer) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{24}
+	return file_millwright_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RoundAnswer) GetJob() string {
@@ -1960,7 +2029,7 @@ type RoundEnd struct {
 
 func (x *RoundEnd) Reset() {
 	*x = RoundEnd{}
-	mi := &file_millwright_proto_msgTypes[25]
+	mi := &file_millwright_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1972,7 +2041,7 @@ func (x *RoundEnd) String() string {
 func (*RoundEnd) ProtoMessage() {}
 
 func (x *RoundEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[25]
+	mi := &file_millwright_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1985,7 +2054,7 @@ func (x *RoundEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoundEnd.ProtoReflect.Descriptor instead.
 func (*RoundEnd) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{25}
+	return file_millwright_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RoundEnd) GetJob() string {
@@ -2036,7 +2105,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_millwright_proto_msgTypes[26]
+	mi := &file_millwright_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2048,7 +2117,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[26]
+	mi := &file_millwright_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2061,7 +2130,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{26}
+	return file_millwright_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Release) GetJob() string {
@@ -2102,7 +2171,7 @@ type Blob struct {
 
 func (x *Blob) Reset() {
 	*x = Blob{}
-	mi := &file_millwright_proto_msgTypes[27]
+	mi := &file_millwright_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2114,7 +2183,7 @@ func (x *Blob) String() string {
 func (*Blob) ProtoMessage() {}
 
 func (x *Blob) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[27]
+	mi := &file_millwright_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2127,7 +2196,7 @@ func (x *Blob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blob.ProtoReflect.Descriptor instead.
 func (*Blob) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{27}
+	return file_millwright_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Blob) GetSha256() string {
@@ -2154,7 +2223,7 @@ type UploadChunk struct {
 
 func (x *UploadChunk) Reset() {
 	*x = UploadChunk{}
-	mi := &file_millwright_proto_msgTypes[28]
+	mi := &file_millwright_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2166,7 +2235,7 @@ func (x *UploadChunk) String() string {
 func (*UploadChunk) ProtoMessage() {}
 
 func (x *UploadChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[28]
+	mi := &file_millwright_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2179,7 +2248,7 @@ func (x *UploadChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadChunk.ProtoReflect.Descriptor instead.
 func (*UploadChunk) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{28}
+	return file_millwright_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *UploadChunk) GetHeader() *UploadHeader {
@@ -2209,7 +2278,7 @@ type UploadHeader struct {
 
 func (x *UploadHeader) Reset() {
 	*x = UploadHeader{}
-	mi := &file_millwright_proto_msgTypes[29]
+	mi := &file_millwright_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2221,7 +2290,7 @@ func (x *UploadHeader) String() string {
 func (*UploadHeader) ProtoMessage() {}
 
 func (x *UploadHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[29]
+	mi := &file_millwright_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2234,7 +2303,7 @@ func (x *UploadHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadHeader.ProtoReflect.Descriptor instead.
 func (*UploadHeader) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{29}
+	return file_millwright_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *UploadHeader) GetJob() string {
@@ -2281,7 +2350,7 @@ type UploadState struct {
 
 func (x *UploadState) Reset() {
 	*x = UploadState{}
-	mi := &file_millwright_proto_msgTypes[30]
+	mi := &file_millwright_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2293,7 +2362,7 @@ func (x *UploadState) String() string {
 func (*UploadState) ProtoMessage() {}
 
 func (x *UploadState) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[30]
+	mi := &file_millwright_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2306,7 +2375,7 @@ func (x *UploadState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadState.ProtoReflect.Descriptor instead.
 func (*UploadState) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{30}
+	return file_millwright_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *UploadState) GetOffset() uint64 {
@@ -2326,7 +2395,7 @@ type UploadReceipt struct {
 
 func (x *UploadReceipt) Reset() {
 	*x = UploadReceipt{}
-	mi := &file_millwright_proto_msgTypes[31]
+	mi := &file_millwright_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2338,7 +2407,7 @@ func (x *UploadReceipt) String() string {
 func (*UploadReceipt) ProtoMessage() {}
 
 func (x *UploadReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[31]
+	mi := &file_millwright_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2351,7 +2420,7 @@ func (x *UploadReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadReceipt.ProtoReflect.Descriptor instead.
 func (*UploadReceipt) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{31}
+	return file_millwright_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *UploadReceipt) GetDuplicate() bool {
@@ -2378,7 +2447,7 @@ type DownloadRequest struct {
 
 func (x *DownloadRequest) Reset() {
 	*x = DownloadRequest{}
-	mi := &file_millwright_proto_msgTypes[32]
+	mi := &file_millwright_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2390,7 +2459,7 @@ func (x *DownloadRequest) String() string {
 func (*DownloadRequest) ProtoMessage() {}
 
 func (x *DownloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[32]
+	mi := &file_millwright_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2403,7 +2472,7 @@ func (x *DownloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DownloadRequest.ProtoReflect.Descriptor instead.
 func (*DownloadRequest) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{32}
+	return file_millwright_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DownloadRequest) GetSha256() string {
@@ -2429,7 +2498,7 @@ type BlobChunk struct {
 
 func (x *BlobChunk) Reset() {
 	*x = BlobChunk{}
-	mi := &file_millwright_proto_msgTypes[33]
+	mi := &file_millwright_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2441,7 +2510,7 @@ func (x *BlobChunk) String() string {
 func (*BlobChunk) ProtoMessage() {}
 
 func (x *BlobChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_millwright_proto_msgTypes[33]
+	mi := &file_millwright_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2454,7 +2523,7 @@ func (x *BlobChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlobChunk.ProtoReflect.Descriptor instead.
 func (*BlobChunk) Descriptor() ([]byte, []int) {
-	return file_millwright_proto_rawDescGZIP(), []int{33}
+	return file_millwright_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *BlobChunk) GetData() []byte {
@@ -2517,7 +2586,7 @@ const file_millwright_proto_rawDesc = "" +
 	"\x15dropped_samples_total\x18\x04 \x03(\v2..millwright.v1.Status.DroppedSamplesTotalEntryR\x13droppedSamplesTotal\x1aF\n" +
 	"\x18DroppedSamplesTotalEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xc8\x04\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x83\x05\n" +
 	"\rMachineStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05class\x18\x02 \x01(\tR\x05class\x12\x14\n" +
@@ -2533,7 +2602,8 @@ const file_millwright_proto_rawDesc = "" +
 	"\fjob_versions\x18\v \x03(\v2-.millwright.v1.MachineStatus.JobVersionsEntryR\vjobVersions\x12-\n" +
 	"\x06advice\x18\f \x01(\v2\x15.millwright.v1.AdviceR\x06advice\x12*\n" +
 	"\x05drift\x18\r \x03(\v2\x14.millwright.v1.DriftR\x05drift\x120\n" +
-	"\aquality\x18\x0e \x01(\v2\x16.millwright.v1.QualityR\aquality\x1a>\n" +
+	"\aquality\x18\x0e \x01(\v2\x16.millwright.v1.QualityR\aquality\x129\n" +
+	"\bversions\x18\x0f \x03(\v2\x1d.millwright.v1.VersionQualityR\bversions\x1a>\n" +
 	"\x10JobVersionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xbe\x01\n" +
@@ -2580,7 +2650,11 @@ const file_millwright_proto_rawDesc = "" +
 	"\x0etrue_positives\x18\x01 \x01(\x04R\rtruePositives\x12'\n" +
 	"\x0ffalse_positives\x18\x02 \x01(\x04R\x0efalsePositives\x12'\n" +
 	"\x0ffalse_negatives\x18\x03 \x01(\x04R\x0efalseNegatives\x12\x14\n" +
-	"\x05hours\x18\x04 \x01(\x01R\x05hours\"\x80\x01\n" +
+	"\x05hours\x18\x04 \x01(\x01R\x05hours\"y\n" +
+	"\x0eVersionQuality\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12#\n" +
+	"\rmodel_version\x18\x02 \x01(\x04R\fmodelVersion\x120\n" +
+	"\aquality\x18\x03 \x01(\v2\x16.millwright.v1.QualityR\aquality\"\x80\x01\n" +
 	"\fJobReadiness\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x14\n" +
@@ -2679,7 +2753,7 @@ func file_millwright_proto_rawDescGZIP() []byte {
 	return file_millwright_proto_rawDescData
 }
 
-var file_millwright_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_millwright_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_millwright_proto_goTypes = []any{
 	(*EnrolRequest)(nil),          // 0: millwright.v1.EnrolRequest
 	(*EnrolResponse)(nil),         // 1: millwright.v1.EnrolResponse
@@ -2701,80 +2775,83 @@ var file_millwright_proto_goTypes = []any{
 	(*Trend)(nil),                 // 17: millwright.v1.Trend
 	(*Drift)(nil),                 // 18: millwright.v1.Drift
 	(*Quality)(nil),               // 19: millwright.v1.Quality
-	(*JobReadiness)(nil),          // 20: millwright.v1.JobReadiness
-	(*AlarmEvent)(nil),            // 21: millwright.v1.AlarmEvent
-	(*AlarmAck)(nil),              // 22: millwright.v1.AlarmAck
-	(*RoundStart)(nil),            // 23: millwright.v1.RoundStart
-	(*RoundAnswer)(nil),           // 24: millwright.v1.RoundAnswer
-	(*RoundEnd)(nil),              // 25: millwright.v1.RoundEnd
-	(*Release)(nil),               // 26: millwright.v1.Release
-	(*Blob)(nil),                  // 27: millwright.v1.Blob
-	(*UploadChunk)(nil),           // 28: millwright.v1.UploadChunk
-	(*UploadHeader)(nil),          // 29: millwright.v1.UploadHeader
-	(*UploadState)(nil),           // 30: millwright.v1.UploadState
-	(*UploadReceipt)(nil),         // 31: millwright.v1.UploadReceipt
-	(*DownloadRequest)(nil),       // 32: millwright.v1.DownloadRequest
-	(*BlobChunk)(nil),             // 33: millwright.v1.BlobChunk
-	nil,                           // 34: millwright.v1.Status.DroppedSamplesTotalEntry
-	nil,                           // 35: millwright.v1.MachineStatus.JobVersionsEntry
-	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
+	(*VersionQuality)(nil),        // 20: millwright.v1.VersionQuality
+	(*JobReadiness)(nil),          // 21: millwright.v1.JobReadiness
+	(*AlarmEvent)(nil),            // 22: millwright.v1.AlarmEvent
+	(*AlarmAck)(nil),              // 23: millwright.v1.AlarmAck
+	(*RoundStart)(nil),            // 24: millwright.v1.RoundStart
+	(*RoundAnswer)(nil),           // 25: millwright.v1.RoundAnswer
+	(*RoundEnd)(nil),              // 26: millwright.v1.RoundEnd
+	(*Release)(nil),               // 27: millwright.v1.Release
+	(*Blob)(nil),                  // 28: millwright.v1.Blob
+	(*UploadChunk)(nil),           // 29: millwright.v1.UploadChunk
+	(*UploadHeader)(nil),          // 30: millwright.v1.UploadHeader
+	(*UploadState)(nil),           // 31: millwright.v1.UploadState
+	(*UploadReceipt)(nil),         // 32: millwright.v1.UploadReceipt
+	(*DownloadRequest)(nil),       // 33: millwright.v1.DownloadRequest
+	(*BlobChunk)(nil),             // 34: millwright.v1.BlobChunk
+	nil,                           // 35: millwright.v1.Status.DroppedSamplesTotalEntry
+	nil,                           // 36: millwright.v1.MachineStatus.JobVersionsEntry
+	(*timestamppb.Timestamp)(nil), // 37: google.protobuf.Timestamp
 }
 var file_millwright_proto_depIdxs = []int32{
 	5,  // 0: millwright.v1.FromAgent.hello:type_name -> millwright.v1.Hello
 	11, // 1: millwright.v1.FromAgent.status:type_name -> millwright.v1.Status
-	21, // 2: millwright.v1.FromAgent.alarm:type_name -> millwright.v1.AlarmEvent
-	24, // 3: millwright.v1.FromAgent.round_answer:type_name -> millwright.v1.RoundAnswer
+	22, // 2: millwright.v1.FromAgent.alarm:type_name -> millwright.v1.AlarmEvent
+	25, // 3: millwright.v1.FromAgent.round_answer:type_name -> millwright.v1.RoundAnswer
 	7,  // 4: millwright.v1.FromCoordinator.welcome:type_name -> millwright.v1.Welcome
 	8,  // 5: millwright.v1.FromCoordinator.jobs:type_name -> millwright.v1.Jobs
-	23, // 6: millwright.v1.FromCoordinator.round_start:type_name -> millwright.v1.RoundStart
-	25, // 7: millwright.v1.FromCoordinator.round_end:type_name -> millwright.v1.RoundEnd
-	26, // 8: millwright.v1.FromCoordinator.release:type_name -> millwright.v1.Release
-	22, // 9: millwright.v1.FromCoordinator.alarm_ack:type_name -> millwright.v1.AlarmAck
+	24, // 6: millwright.v1.FromCoordinator.round_start:type_name -> millwright.v1.RoundStart
+	26, // 7: millwright.v1.FromCoordinator.round_end:type_name -> millwright.v1.RoundEnd
+	27, // 8: millwright.v1.FromCoordinator.release:type_name -> millwright.v1.Release
+	23, // 9: millwright.v1.FromCoordinator.alarm_ack:type_name -> millwright.v1.AlarmAck
 	6,  // 10: millwright.v1.Hello.machines:type_name -> millwright.v1.MachineInfo
-	36, // 11: millwright.v1.Welcome.now:type_name -> google.protobuf.Timestamp
+	37, // 11: millwright.v1.Welcome.now:type_name -> google.protobuf.Timestamp
 	9,  // 12: millwright.v1.Jobs.jobs:type_name -> millwright.v1.Job
 	12, // 13: millwright.v1.Status.machines:type_name -> millwright.v1.MachineStatus
-	20, // 14: millwright.v1.Status.jobs:type_name -> millwright.v1.JobReadiness
-	34, // 15: millwright.v1.Status.dropped_samples_total:type_name -> millwright.v1.Status.DroppedSamplesTotalEntry
+	21, // 14: millwright.v1.Status.jobs:type_name -> millwright.v1.JobReadiness
+	35, // 15: millwright.v1.Status.dropped_samples_total:type_name -> millwright.v1.Status.DroppedSamplesTotalEntry
 	10, // 16: millwright.v1.MachineStatus.reasons:type_name -> millwright.v1.Contribution
-	36, // 17: millwright.v1.MachineStatus.at:type_name -> google.protobuf.Timestamp
-	35, // 18: millwright.v1.MachineStatus.job_versions:type_name -> millwright.v1.MachineStatus.JobVersionsEntry
+	37, // 17: millwright.v1.MachineStatus.at:type_name -> google.protobuf.Timestamp
+	36, // 18: millwright.v1.MachineStatus.job_versions:type_name -> millwright.v1.MachineStatus.JobVersionsEntry
 	13, // 19: millwright.v1.MachineStatus.advice:type_name -> millwright.v1.Advice
 	18, // 20: millwright.v1.MachineStatus.drift:type_name -> millwright.v1.Drift
 	19, // 21: millwright.v1.MachineStatus.quality:type_name -> millwright.v1.Quality
-	14, // 22: millwright.v1.Advice.evidence:type_name -> millwright.v1.Evidence
-	15, // 23: millwright.v1.Advice.fault:type_name -> millwright.v1.Fault
-	16, // 24: millwright.v1.Advice.life:type_name -> millwright.v1.Life
-	17, // 25: millwright.v1.Advice.trend:type_name -> millwright.v1.Trend
-	36, // 26: millwright.v1.Life.at:type_name -> google.protobuf.Timestamp
-	36, // 27: millwright.v1.Drift.since:type_name -> google.protobuf.Timestamp
-	36, // 28: millwright.v1.AlarmEvent.raised:type_name -> google.protobuf.Timestamp
-	36, // 29: millwright.v1.AlarmEvent.cleared:type_name -> google.protobuf.Timestamp
-	10, // 30: millwright.v1.AlarmEvent.reasons:type_name -> millwright.v1.Contribution
-	13, // 31: millwright.v1.AlarmEvent.advice:type_name -> millwright.v1.Advice
-	27, // 32: millwright.v1.RoundStart.model:type_name -> millwright.v1.Blob
-	36, // 33: millwright.v1.RoundStart.deadline:type_name -> google.protobuf.Timestamp
-	27, // 34: millwright.v1.RoundStart.state:type_name -> millwright.v1.Blob
-	27, // 35: millwright.v1.Release.model:type_name -> millwright.v1.Blob
-	29, // 36: millwright.v1.UploadChunk.header:type_name -> millwright.v1.UploadHeader
-	27, // 37: millwright.v1.UploadHeader.blob:type_name -> millwright.v1.Blob
-	0,  // 38: millwright.v1.Enrolment.Enrol:input_type -> millwright.v1.EnrolRequest
-	2,  // 39: millwright.v1.Enrolment.Renew:input_type -> millwright.v1.RenewRequest
-	3,  // 40: millwright.v1.Federation.Session:input_type -> millwright.v1.FromAgent
-	28, // 41: millwright.v1.Federation.Upload:input_type -> millwright.v1.UploadChunk
-	29, // 42: millwright.v1.Federation.UploadStatus:input_type -> millwright.v1.UploadHeader
-	32, // 43: millwright.v1.Federation.Download:input_type -> millwright.v1.DownloadRequest
-	1,  // 44: millwright.v1.Enrolment.Enrol:output_type -> millwright.v1.EnrolResponse
-	1,  // 45: millwright.v1.Enrolment.Renew:output_type -> millwright.v1.EnrolResponse
-	4,  // 46: millwright.v1.Federation.Session:output_type -> millwright.v1.FromCoordinator
-	31, // 47: millwright.v1.Federation.Upload:output_type -> millwright.v1.UploadReceipt
-	30, // 48: millwright.v1.Federation.UploadStatus:output_type -> millwright.v1.UploadState
-	33, // 49: millwright.v1.Federation.Download:output_type -> millwright.v1.BlobChunk
-	44, // [44:50] is the sub-list for method output_type
-	38, // [38:44] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	20, // 22: millwright.v1.MachineStatus.versions:type_name -> millwright.v1.VersionQuality
+	14, // 23: millwright.v1.Advice.evidence:type_name -> millwright.v1.Evidence
+	15, // 24: millwright.v1.Advice.fault:type_name -> millwright.v1.Fault
+	16, // 25: millwright.v1.Advice.life:type_name -> millwright.v1.Life
+	17, // 26: millwright.v1.Advice.trend:type_name -> millwright.v1.Trend
+	37, // 27: millwright.v1.Life.at:type_name -> google.protobuf.Timestamp
+	37, // 28: millwright.v1.Drift.since:type_name -> google.protobuf.Timestamp
+	19, // 29: millwright.v1.VersionQuality.quality:type_name -> millwright.v1.Quality
+	37, // 30: millwright.v1.AlarmEvent.raised:type_name -> google.protobuf.Timestamp
+	37, // 31: millwright.v1.AlarmEvent.cleared:type_name -> google.protobuf.Timestamp
+	10, // 32: millwright.v1.AlarmEvent.reasons:type_name -> millwright.v1.Contribution
+	13, // 33: millwright.v1.AlarmEvent.advice:type_name -> millwright.v1.Advice
+	28, // 34: millwright.v1.RoundStart.model:type_name -> millwright.v1.Blob
+	37, // 35: millwright.v1.RoundStart.deadline:type_name -> google.protobuf.Timestamp
+	28, // 36: millwright.v1.RoundStart.state:type_name -> millwright.v1.Blob
+	28, // 37: millwright.v1.Release.model:type_name -> millwright.v1.Blob
+	30, // 38: millwright.v1.UploadChunk.header:type_name -> millwright.v1.UploadHeader
+	28, // 39: millwright.v1.UploadHeader.blob:type_name -> millwright.v1.Blob
+	0,  // 40: millwright.v1.Enrolment.Enrol:input_type -> millwright.v1.EnrolRequest
+	2,  // 41: millwright.v1.Enrolment.Renew:input_type -> millwright.v1.RenewRequest
+	3,  // 42: millwright.v1.Federation.Session:input_type -> millwright.v1.FromAgent
+	29, // 43: millwright.v1.Federation.Upload:input_type -> millwright.v1.UploadChunk
+	30, // 44: millwright.v1.Federation.UploadStatus:input_type -> millwright.v1.UploadHeader
+	33, // 45: millwright.v1.Federation.Download:input_type -> millwright.v1.DownloadRequest
+	1,  // 46: millwright.v1.Enrolment.Enrol:output_type -> millwright.v1.EnrolResponse
+	1,  // 47: millwright.v1.Enrolment.Renew:output_type -> millwright.v1.EnrolResponse
+	4,  // 48: millwright.v1.Federation.Session:output_type -> millwright.v1.FromCoordinator
+	32, // 49: millwright.v1.Federation.Upload:output_type -> millwright.v1.UploadReceipt
+	31, // 50: millwright.v1.Federation.UploadStatus:output_type -> millwright.v1.UploadState
+	34, // 51: millwright.v1.Federation.Download:output_type -> millwright.v1.BlobChunk
+	46, // [46:52] is the sub-list for method output_type
+	40, // [40:46] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_millwright_proto_init() }
@@ -2803,7 +2880,7 @@ func file_millwright_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millwright_proto_rawDesc), len(file_millwright_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -219,6 +219,13 @@ func (b *Book) Revision() uint64 {
 	return b.revision
 }
 
+// Any says whether there is a label that counts.
+func (b *Book) Any() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.ContainsFunc(b.list, func(l Label) bool { return !l.Withdrawn })
+}
+
 // Forgot counts labels dropped since Open because the Book was full.
 func (b *Book) Forgot() int64 {
 	b.mu.Lock()

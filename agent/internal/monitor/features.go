@@ -136,7 +136,7 @@ func (f *Features) drift(i int) Drift {
 type Standing struct {
 	Drift
 	Found bool      `json:"found"`
-	Began time.Time `json:"began,omitzero"` // first of Run blocks
+	Began time.Time `json:"began,omitzero"` // first of Run blocks; of the score, newest time it spoke
 	Run   int       `json:"run"`            // blocks in a row that say otherwise than Found
 }
 

@@ -98,9 +98,17 @@ func (s *ScoreWatch) Found(list []Drift) []Drift {
 	return append(list, s.found)
 }
 
-// Resume goes on with what an earlier life found and last saw at newest.
-func (s *ScoreWatch) Resume(found Drift, newest time.Time) {
-	if !found.Since.IsZero() && finite(found.Statistic) && finite(found.Limit) {
-		s.found, s.newest = found, newest
+// Standing is what Resume needs to go on with what was found; nil if nothing was.
+func (s *ScoreWatch) Standing() *Standing {
+	if s.found.Since.IsZero() {
+		return nil
+	}
+	return &Standing{Drift: s.found, Found: true, Began: s.newest}
+}
+
+// Resume goes on with what an earlier life found. ADWIN begins anew.
+func (s *ScoreWatch) Resume(was Standing) {
+	if was.Found && !was.Since.IsZero() && finite(was.Statistic) && finite(was.Limit) {
+		s.found, s.newest = was.Drift, was.Began
 	}
 }

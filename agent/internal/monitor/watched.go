@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -67,6 +68,9 @@ func (w *Watched) Observe(at time.Time, window time.Duration, job string, versio
 	d.Score = max(d.Score, score)
 }
 
+// Clone returns a copy that shares no memory with w.
+func (w *Watched) Clone() Watched { return Watched{slices.Clone(w.Spans), slices.Clone(w.Days)} }
+
 // Check drops what cannot be, as read from a file.
 func (w *Watched) Check() {
 	w.Spans = slices.DeleteFunc(w.Spans, func(s Span) bool { return s.To < s.From || !(s.Hours >= 0) || !finite(s.Hours) })
@@ -74,6 +78,9 @@ func (w *Watched) Check() {
 	w.Spans = w.Spans[max(0, len(w.Spans)-maxSpans):]
 	w.Days = w.Days[max(0, len(w.Days)-maxDays):]
 }
+
+// Hours is how long the machine was watched.
+func (w *Watched) Hours() float64 { return w.hours(math.MinInt64) }
 
 // hours is how long the machine was watched since since.
 func (w *Watched) hours(since int64) float64 {

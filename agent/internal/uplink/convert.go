@@ -43,7 +43,7 @@ func statusOf(s Status) *fedpb.Status {
 		out.Machines = append(out.Machines, &fedpb.MachineStatus{
 			Name: m.Name, Class: m.Class, State: m.State, Zone: m.Zone, Score: m.Score, Alarm: m.Alarm,
 			Reasons: reasonsOf(m.Reasons), At: timeOf(m.At), Job: m.Job, ModelVersion: m.ModelVersion, JobVersions: m.JobVersions,
-			Advice: adviceOf(m.Advice), Drift: driftOf(m.Drift), Quality: qualityOf(m.Quality),
+			Advice: adviceOf(m.Advice), Drift: driftOf(m.Drift), Quality: qualityOf(m.Quality), Versions: versionsOf(m.Versions),
 		})
 	}
 	for _, j := range s.Jobs {
@@ -100,6 +100,14 @@ func qualityOf(q *Quality) *fedpb.Quality {
 		return nil
 	}
 	return &fedpb.Quality{TruePositives: q.TruePositives, FalsePositives: q.FalsePositives, FalseNegatives: q.FalseNegatives, Hours: q.Hours}
+}
+
+func versionsOf(list []VersionQuality) []*fedpb.VersionQuality {
+	var out []*fedpb.VersionQuality
+	for _, v := range list {
+		out = append(out, &fedpb.VersionQuality{Job: v.Job, ModelVersion: v.ModelVersion, Quality: qualityOf(&v.Quality)})
+	}
+	return out
 }
 
 func reasonsOf(cs []Contribution) []*fedpb.Contribution {

@@ -79,8 +79,9 @@ type MachineStatus struct {
 	ModelVersion uint64
 	JobVersions  map[string]uint64
 	Advice       infer.Advice
-	Drift        []Drift  // strongest first
-	Quality      *Quality // nil until there are labels
+	Drift        []Drift          // strongest first
+	Quality      *Quality         // nil until there are labels
+	Versions     []VersionQuality // the same by model, newest first
 }
 
 // Drift is a monitor's finding that something is not as it was.
@@ -98,6 +99,13 @@ type Quality struct {
 	TruePositives, FalsePositives uint64  // episodes
 	FalseNegatives                uint64  // failures and faults without an alarm
 	Hours                         float64 // watched, the machine running
+}
+
+// VersionQuality is how right the alarms of one model were.
+type VersionQuality struct {
+	Job          string
+	ModelVersion uint64 // 0: the machine's own
+	Quality      Quality
 }
 
 // Contribution is one feature's share of a score.
