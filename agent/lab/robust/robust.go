@@ -32,6 +32,8 @@ type Result struct {
 	Config
 	Strategies []string `json:"strategies"`
 	Rows       []Row    `json:"rows"`
+	// Lookalike tells why label-flipped gateways are not caught.
+	Lookalike Lookalike `json:"lookalike"`
 }
 
 // Row is one attack.
@@ -101,6 +103,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 			})
 		}
 	}
+	group.Go(func() (err error) { result.Lookalike, err = lookalike(ctx, cfg); return err })
 	if err := group.Wait(); err != nil {
 		return Result{}, err
 	}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/millwright-iot/millwright/fedavg"
 	"github.com/millwright-iot/millwright/fedavg/job"
 )
 
@@ -127,5 +129,34 @@ func TestResult_WriteTable(t *testing.T) {
 	}
 	if _, err := json.Marshal(r); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestCosines(t *testing.T) {
+	us := make(fedavg.Slice, 0, 3)
+	for _, x := range [][]float32{{3, 0, 0}, {0, 0, 0.5}, {-4, 3, 0}} {
+		us = append(us, &fedavg.Update{Vectors: []fedavg.Vector{{Name: "count", F32: []float32{1000}}, {Name: "w", F32: x}}})
+	}
+	// By hand: the unit vectors are (1,0,0), (0,0,1) and (−.8,.6,0); the others' sums (−.8,.6,1),
+	// (.2,.6,0) and (1,0,1).
+	for g, want := range []float64{-0.8 / math.Sqrt2, 0, -0.8 / math.Sqrt2} {
+		if got := cosinesOf(us)[g]; math.Abs(got-want) > 1e-12 {
+			t.Errorf("gateway %d: %v, want %v", g, got, want)
+		}
+	}
+}
+
+// What the documentation says of label-flipped gateways: directions tell them from
+// most honest ones, but not from one that alone has seen a fault.
+func TestLookalike(t *testing.T) {
+	l, err := lookalike(t.Context(), DefaultConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !(l.Flipped.Median < 0 && l.Honest.Least > l.Flipped.Median) {
+		t.Errorf("flipped %+v, honest %+v", l.Flipped, l.Honest)
+	}
+	if !(l.Alone.Median < 0 && l.Alone.Least < l.Flipped.Most) {
+		t.Errorf("alone %+v, flipped %+v", l.Alone, l.Flipped)
 	}
 }

@@ -27,6 +27,7 @@ func (r Result) WriteTable(w io.Writer) error {
 	for _, row := range r.Rows {
 		fmt.Fprintf(&b, "%s: %s.\n", row.Attack, row.Help)
 	}
+	r.Lookalike.write(&b)
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if _, err := io.WriteString(out, b.String()); err != nil {
 		return err
