@@ -13,14 +13,17 @@ const month = 30 * 24 * time.Hour
 const (
 	// maxPeaks bounds the peaks kept; when there are as many, the lower half goes and
 	// the level rises, so that they stay what is extreme among more and more windows.
-	maxPeaks = 256
-	// leastPeaks is how many it takes to say anything of a tail.
-	leastPeaks = 20
+	maxPeaks = 128
+	// leastPeaks is how many it takes to say anything of a tail, and firstLevel the
+	// share of the first windows below the level at the start.
+	leastPeaks = 10
+	firstLevel = 0.8
 	// lookAhead is how many times the time observed a tail is extrapolated.
-	lookAhead = 30
+	lookAhead = 10
 	// The shape ξ of a tail is a guess until there are peaks: priorShape, which is
-	// between an exponential tail and a heavy one, weighing like so many peaks. Shapes
-	// below 0, tails that end, are not believed.
+	// between an exponential tail and a heavy one, weighing like so many peaks. Two standard
+	// errors, 1/√n each, are added, as the budget is a promise; and shapes below 0,
+	// tails that end, are not believed.
 	priorShape  = 0.15
 	priorWeight = 50
 	maxShape    = 0.45 // above, moments need more peaks than are kept
@@ -54,8 +57,7 @@ type tailState struct {
 	Below   int       `json:"below"` // windows in a row below Level in it
 }
 
-// newTail begins with the scores of windows in order; their median least score is the
-// first level.
+// newTail begins with the scores of runs of windows in order.
 func newTail(delay int, hop time.Duration, runs [][]float64) *tail {
 	t := &tail{
 		delay: delay, hop: hop, recent: make([]float64, delay), sorted: make([]float64, maxPeaks),
@@ -71,7 +73,8 @@ func newTail(delay int, hop time.Duration, runs [][]float64) *tail {
 		}
 	}
 	if len(least) > 0 {
-		t.Level = median(least)
+		slices.Sort(least)
+		t.Level = least[int(firstLevel*float64(len(least)))]
 	}
 	for _, scores := range runs {
 		t.interrupt()
@@ -108,7 +111,9 @@ func (t *tail) add(score float64) {
 	case ok && m > t.Level:
 		t.Peak, t.Below = max(t.Peak, m), 0
 	case t.Peak > 0:
-		if t.Below++; t.Below >= t.delay {
+		// delay scores in a row below the level, which end an alarm, make so many
+		// leasts below it.
+		if t.Below++; t.Below >= 2*t.delay-1 {
 			t.close()
 		}
 	}
@@ -152,8 +157,8 @@ func (t *tail) threshold(budget float64) (float64, bool) {
 
 // paretoFit returns the shape ξ ≥ 0 and scale σ of a generalised Pareto distribution of
 // excesses: ξ by probability-weighted moments (J. R. M. Hosking and J. R. Wallis,
-// Technometrics 29(3), 1987, equation 9), drawn towards priorShape, and the σ that gives
-// their mean, σ/(1−ξ). It sorts excesses.
+// Technometrics 29(3), 1987, equation 9), drawn towards priorShape and raised by its
+// errors, and the σ that gives their mean, σ/(1−ξ). It sorts excesses.
 func paretoFit(excess []float64) (shape, scale float64) {
 	slices.Sort(excess)
 	n, mean, weighted := float64(len(excess)), 0.0, 0.0
@@ -165,7 +170,8 @@ func paretoFit(excess []float64) (shape, scale float64) {
 		shape = 2 - mean/d
 	}
 	own := n / (n + priorWeight)
-	shape = min(max(0, float64(own*shape)+float64((1-own)*priorShape)), maxShape)
+	shape = float64(own*shape) + float64((1-own)*priorShape) + 2/math.Sqrt(n+priorWeight)
+	shape = min(max(0, shape), maxShape)
 	return shape, mean * (1 - shape)
 }
 

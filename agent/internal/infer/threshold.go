@@ -209,7 +209,7 @@ func (d *Detector) nextRetune() int64 {
 type Budget struct {
 	Asked float64 `json:"asked"` // alarms in 30 days of operation
 	// Held is the least that Windows of healthy operation allow to promise: it takes
-	// one thirtieth of the time in which one alarm is allowed. 0: nothing can be
+	// one tenth of the time in which one alarm is allowed. 0: nothing can be
 	// promised yet. Until Held is at most Asked, the threshold is at least the usual one.
 	Held    float64 `json:"held"`
 	Windows int64   `json:"windows"`

@@ -245,7 +245,7 @@ func TestTrend_RescaleIsAFactor(t *testing.T) {
 	}
 	a.rescale(2)
 	x, y := a.advice(time.Unix(500, 0), 1, false), b.advice(time.Unix(500, 0), 1, false)
-	if x == nil || y == nil || math.Abs(x.PerDay/y.PerDay-1) > 1e-9 || math.Abs(*x.HoursToAlarm/ *y.HoursToAlarm-1) > 1e-9 {
+	if x == nil || y == nil || math.Abs(x.PerDay/y.PerDay-1) > 1e-9 || math.Abs(*x.HoursToAlarm / *y.HoursToAlarm - 1) > 1e-9 {
 		t.Errorf("%+v rescaled, %+v of twice the score", x, y)
 	}
 }
