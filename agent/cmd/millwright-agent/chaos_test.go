@@ -76,6 +76,12 @@ type status struct {
 // under its name (see testscript.Main).
 func launch(t *testing.T, config, api string, env ...string) *process {
 	t.Helper()
+	return launchBy(t, nil, config, api, env...)
+}
+
+// launchBy is launch by way of a command that executes its last arguments.
+func launchBy(t *testing.T, by []string, config, api string, env ...string) *process {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +91,8 @@ func launch(t *testing.T, config, api string, env ...string) *process {
 		t.Fatal(err)
 	}
 	p := &process{t: t, api: api, log: &logText{}, quit: make(chan struct{})}
-	p.cmd = exec.Command(name, "run", "--config", config)
+	args := append(by[:len(by):len(by)], name, "run", "--config", config)
+	p.cmd = exec.Command(args[0], args[1:]...)
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stderr = p.log
 	if err := p.cmd.Start(); err != nil {
