@@ -2,34 +2,30 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"math"
+	"slices"
 
-	"github.com/millwright-iot/millwright/agent/internal/prognosis"
 	"github.com/millwright-iot/millwright/fedavg"
-	"github.com/millwright-iot/millwright/fedavg/model"
+	"github.com/millwright-iot/millwright/fedavg/prognosis"
 )
 
 // choose compares candidates by the squared error on engines left out. To be
 // quick, with one member each; λ costs no further round, only another solution.
-func (f *federation) choose(ctx context.Context, health []fedavg.Vector, fit *prognosisFit) error {
+func (f *federation) choose(ctx context.Context, fit *prognosisFit) error {
 	best := math.Inf(1)
-	stages := map[int]*stage{}
-	sums := map[int][][]fedavg.Vector{}
+	sums := map[int][]fedavg.Vector{}
 	for _, c := range f.plan.candidates {
 		family, err := f.plan.family(c, 1)
 		if err != nil {
 			return err
 		}
-		if stages[c.Components] == nil {
-			if stages[c.Components], err = f.stage(ctx, health, c.Components); err != nil {
-				return err
-			}
-			if _, sums[c.Components], err = f.foldSums(ctx, stages[c.Components], family); err != nil {
+		if sums[c.Components] == nil {
+			// One round less than all: the last only adds what intervals are made of.
+			if sums[c.Components], err = f.rounds(ctx, family, family.Init(1), prognosis.Rounds-1); err != nil {
 				return err
 			}
 		}
-		rmse, err := f.leftOutRMSE(ctx, stages[c.Components], family, sums[c.Components])
+		rmse, err := f.leftOutRMSE(ctx, family, sums[c.Components])
 		if err != nil {
 			return err
 		}
@@ -41,9 +37,38 @@ func (f *federation) choose(ctx context.Context, health []fedavg.Vector, fit *pr
 	return nil
 }
 
-func (f *federation) leftOutRMSE(ctx context.Context, s *stage, family model.Family, without [][]fedavg.Vector) (float64, error) {
+// fit learns the chosen model and its intervals.
+func (f *federation) fit(ctx context.Context, fit *prognosisFit) error {
+	family, err := f.plan.family(fit.choice, f.plan.members)
+	if err != nil {
+		return err
+	}
+	global, err := f.rounds(ctx, family, family.Init(1), prognosis.Rounds)
+	if err != nil {
+		return err
+	}
+	if fit.fleet, err = family.Fleet(global); err != nil {
+		return err
+	}
+	if fit.cvRMSE, err = f.leftOutRMSE(ctx, family, global); err != nil {
+		return err
+	}
+	fit.stage = &stage{}
+	for _, lives := range f.lives {
+		sets, err := family.Features(ctx, global, lives)
+		if err != nil {
+			return err
+		}
+		fit.stage.sets = append(fit.stage.sets, sets)
+	}
+	return nil
+}
+
+// leftOutRMSE weighs engines alike. Without any that can be left out it is 0.
+func (f *federation) leftOutRMSE(ctx context.Context, family *prognosis.Family, global []fedavg.Vector) (float64, error) {
 	var m meanSquare
-	err := f.leftOut(ctx, s, family, without, func(_ int, truth, predicted []float64) error {
+	// At once, not participant by participant: it is the same and solves less often.
+	err := family.LeftOut(ctx, global, slices.Concat(f.lives...), func(_ int, truth, predicted []float64) error {
 		m.add(truth, predicted)
 		return nil
 	})
@@ -64,53 +89,4 @@ func (m *meanSquare) add(truth, predicted []float64) {
 	m.n++
 }
 
-func (m *meanSquare) root() float64 { return math.Sqrt(m.sum / float64(m.n)) }
-
-// fit learns the chosen model and its intervals.
-func (f *federation) fit(ctx context.Context, health []fedavg.Vector, fit *prognosisFit) error {
-	s, err := f.stage(ctx, health, fit.choice.Components)
-	if err != nil {
-		return err
-	}
-	fit.stage = s
-	family, err := f.plan.family(fit.choice, 0)
-	if err != nil {
-		return err
-	}
-	whole, without, err := f.foldSums(ctx, s, family)
-	if err != nil {
-		return err
-	}
-	residuals, err := model.NewResidualSums(rulClasses, rulCap)
-	if err != nil {
-		return err
-	}
-	all := make([][]fedavg.Vector, len(f.participants))
-	for p := range all {
-		all[p] = residuals.Layout().New()
-	}
-	loaded, err := family.Load(whole)
-	if err != nil {
-		return err
-	}
-	fit.fleet = prognosis.Fleet{Conditions: f.conditions, Health: s.health, Scale: s.scale, Model: loaded.(model.Regressor)}
-	var m meanSquare
-	err = f.leftOut(ctx, s, family, without, func(p int, truth, predicted []float64) error {
-		m.add(truth, predicted)
-		return residuals.AddMachine(all[p], truth, predicted)
-	})
-	if errors.Is(err, errNoFold) {
-		return nil // no intervals
-	}
-	if err != nil {
-		return err
-	}
-	fit.cvRMSE = m.root()
-	f.sent += 8 * residuals.Layout().Size()
-	merged, err := addUp(residuals.Layout(), all)
-	if err != nil {
-		return err
-	}
-	fit.fleet.Intervals, err = residuals.Fit(merged, coverage)
-	return err
-}
+func (m *meanSquare) root() float64 { return math.Sqrt(m.sum / float64(max(m.n, 1))) }

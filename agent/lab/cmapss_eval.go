@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/millwright-iot/millwright/agent/internal/prognosis"
+	"github.com/millwright-iot/millwright/fedavg/prognosis"
 )
 
 const (
@@ -33,7 +33,7 @@ type RULSubset struct {
 	Participants int             `json:"participants"`
 	Chosen       prognosisChoice `json:"chosen"`
 	Tried        []triedChoice   `json:"tried"`
-	UpdateBytes  int             `json:"update_bytes"` // sent by one participant in all rounds, uncompressed
+	UpdateBytes  int             `json:"update_bytes"` // sent by one participant in all rounds, packed with zstd
 	// Gap is the largest relative difference between a federated prediction and
 	// the central one.
 	Gap     float64    `json:"federated_central_gap"`
@@ -85,16 +85,12 @@ func EvaluateCMAPSS(ctx context.Context, subsets []CMAPSSSubset) (*RULReport, er
 
 func evaluateSubset(ctx context.Context, s CMAPSSSubset, plan prognosisPlan) (*RULSubset, error) {
 	plants := divide(s.Train)
-	federation, err := newFederation(ctx, plants, plan)
+	federated, err := learnPrognosis(ctx, plants, plan)
 	if err != nil {
 		return nil, fmt.Errorf("learn federated: %w", err)
 	}
-	if err := checkSameKind(federation.conditions, s.Test); err != nil {
+	if err := checkSameKind(federated.fleet.Conditions, s.Test); err != nil {
 		return nil, fmt.Errorf("test_%s.txt: %w", s.Name, err)
-	}
-	federated, err := federation.learn(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("learn federated: %w", err)
 	}
 	r := &RULSubset{
 		Name: s.Name, TrainEngines: len(s.Train), TestEngines: len(s.Test), Participants: len(plants),
@@ -254,8 +250,8 @@ func (r *RULSubset) trace(fleet prognosis.Fleet, test []Engine) error {
 	if err != nil {
 		return err
 	}
-	for i, x := range e.Sensors {
-		if err := p.Push(e.Settings[i], x); err != nil {
+	for i := range e.Len() {
+		if err := p.Push(e.row(i)); err != nil {
 			return err
 		}
 		r.Trace = append(r.Trace, point(e, i+1, p.Estimate()))

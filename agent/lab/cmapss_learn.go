@@ -2,36 +2,50 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/millwright-iot/millwright/agent/internal/prognosis"
 	"github.com/millwright-iot/millwright/fedavg"
+	"github.com/millwright-iot/millwright/fedavg/compress"
 	"github.com/millwright-iot/millwright/fedavg/model"
+	"github.com/millwright-iot/millwright/fedavg/prognosis"
 )
 
 // Settings of the prognosis, chosen by engine-wise cross-validation on training
 // engines of FD001 and FD002 alone.
 const (
-	rulCap       = 125
-	cmapssFolds  = 5
-	cmapssStride = 3 // every third cycle is learned from: neighbours say nearly the same
-	// cmapssYoungest is the least age, in cycles, of calibration rows.
-	cmapssYoungest = 20
-	coverage       = 0.9
+	rulCap   = 125
+	rulUnits = 400 // of each member of the ridge
+	coverage = 0.9
+	// rulMembers are averaged; while candidates are compared there is one, to be quick.
+	rulMembers = 4
 )
 
-// rulClasses divide predictions for intervals.
-var rulClasses = []float64{20, 40, 60, 80, 100, 115}
+// cmapssNames names the columns of a row: settings, then sensors.
+func cmapssNames() []string {
+	var names []string
+	for i := range cmapssSettings {
+		names = append(names, fmt.Sprintf("setting.%d", i+1))
+	}
+	for _, s := range CMAPSSSensors {
+		names = append(names, fmt.Sprintf("sensor.%d", s))
+	}
+	return names
+}
 
 // cmapssAxes are the grid of the operating settings: altitude in thousand feet,
 // Mach number, throttle resolver angle. The aircraft's range, in steps finer than any
 // two flight regimes differ.
-func cmapssAxes() []model.ConditionAxis {
-	return []model.ConditionAxis{{From: 0, To: 45, Step: 2.5}, {From: 0, To: 0.9, Step: 0.1}, {From: 20, To: 100, Step: 20}}
+func cmapssAxes() []model.RULSetting {
+	names := cmapssNames()
+	return []model.RULSetting{
+		{Feature: names[0], ConditionAxis: model.ConditionAxis{From: 0, To: 45, Step: 2.5}},
+		{Feature: names[1], ConditionAxis: model.ConditionAxis{From: 0, To: 0.9, Step: 0.1}},
+		{Feature: names[2], ConditionAxis: model.ConditionAxis{From: 20, To: 100, Step: 20}},
+	}
 }
 
 // prognosisChoice is what cross-validation decides.
@@ -62,13 +76,13 @@ func shrinkages(components int) []prognosisChoice {
 // prognosisPlan says how much work to do.
 type prognosisPlan struct {
 	candidates     []prognosisChoice // compared on engines left out; a single one is taken as it is
-	units, members int               // of the ridge; 0 for the defaults
+	units, members int               // of the ridge
 	rounds         int               // of the network
 }
 
 // wholePlan is the plan of the evaluation.
 func wholePlan() prognosisPlan {
-	return prognosisPlan{candidates: prognosisCandidates(), rounds: mlpRounds}
+	return prognosisPlan{candidates: prognosisCandidates(), units: rulUnits, members: rulMembers, rounds: mlpRounds}
 }
 
 // with is the same plan for other candidates.
@@ -77,13 +91,12 @@ func (p prognosisPlan) with(candidates ...prognosisChoice) prognosisPlan {
 	return p
 }
 
-// family is the model that a choice stands for; members 0 means the plan's.
-func (p prognosisPlan) family(c prognosisChoice, members int) (model.Family, error) {
-	if members == 0 {
-		members = p.members
-	}
-	spec := model.Spec{Kind: model.KindRidge, Ridge: &model.RidgeSpec{Lambda: c.Lambda, Units: p.units, Members: members, Cap: rulCap}}
-	return model.NewFamily(spec, prognosis.TrajectoryLen(c.Components+1))
+// family is the model that a choice stands for, as a job's.
+func (p prognosisPlan) family(c prognosisChoice, members int) (*prognosis.Family, error) {
+	return prognosis.New(model.RULSpec{
+		Settings: cmapssAxes(), Cap: rulCap, Components: c.Components, Confidence: coverage,
+		Units: p.units, Members: members, Lambda: c.Lambda,
+	}, cmapssNames())
 }
 
 // prognosisFit is what a federation has learned.
@@ -104,75 +117,90 @@ type triedChoice struct {
 	RMSE float64 `json:"cv_rmse"`
 }
 
+// stage is what every engine's rows look like under a choice.
+type stage struct {
+	sets [][]model.Set // participant, engine
+}
+
 // federation learns from participants, each a set of engines; it is how central
 // and local-only learning are done too, with one participant. Engines stay with
 // their participant: only sums are merged.
 type federation struct {
-	plan         prognosisPlan
-	participants [][]Engine
-	grid         *model.ConditionGrid
-	healthSums   *model.HealthSums
-	conditions   *model.Conditions
-	sent         int
+	plan  prognosisPlan
+	lives [][]model.Set // participant, engine
+	sent  int
 }
 
-// newFederation finds the operating conditions, which is the first round.
-func newFederation(ctx context.Context, participants [][]Engine, plan prognosisPlan) (*federation, error) {
-	f := &federation{participants: participants, plan: plan}
-	var err error
-	if f.grid, err = model.NewConditionGrid(cmapssAxes(), len(CMAPSSSensors)); err != nil {
-		return nil, err
+func learnPrognosis(ctx context.Context, participants [][]Engine, plan prognosisPlan) (*prognosisFit, error) {
+	f := &federation{plan: plan}
+	for _, engines := range participants {
+		f.lives = append(f.lives, engineLives(engines))
 	}
-	if f.healthSums, err = model.NewHealthSums(len(CMAPSSSensors), rulCap); err != nil {
-		return nil, err
-	}
-	return f, f.findConditions(ctx)
-}
-
-// learn goes through the other rounds.
-func (f *federation) learn(ctx context.Context) (*prognosisFit, error) {
-	health, err := f.sumHealth(ctx)
-	if err != nil {
-		return nil, err
-	}
-	fit := &prognosisFit{choice: f.plan.candidates[0]}
-	if len(f.plan.candidates) > 1 {
-		if err := f.choose(ctx, health, fit); err != nil {
+	fit := &prognosisFit{choice: plan.candidates[0]}
+	if len(plan.candidates) > 1 {
+		if err := f.choose(ctx, fit); err != nil {
 			return nil, err
 		}
 	}
-	if err := f.fit(ctx, health, fit); err != nil {
+	if err := f.fit(ctx, fit); err != nil {
 		return nil, err
 	}
 	fit.updateBytes = f.sent
 	return fit, nil
 }
 
-func learnPrognosis(ctx context.Context, participants [][]Engine, plan prognosisPlan) (*prognosisFit, error) {
-	f, err := newFederation(ctx, participants, plan)
-	if err != nil {
-		return nil, err
+// engineLives are engines as an agent offers the lives of its machines.
+func engineLives(engines []Engine) []model.Set {
+	lives := make([]model.Set, len(engines))
+	for k, e := range engines {
+		life := model.Set{Machine: fmt.Sprintf("engine %d", e.Unit)}
+		for i := range e.Len() {
+			life.Rows = append(life.Rows, e.row(i))
+			life.Targets = append(life.Targets, e.RUL+float64(e.Len()-1-i))
+		}
+		lives[k] = life
 	}
-	return f.learn(ctx)
+	return lives
 }
 
-// merge asks every participant for sums of one layout and adds them up as a
-// coordinator does.
-func (f *federation) merge(ctx context.Context, layout fedavg.Layout, sum func(ctx context.Context, engines []Engine, sums []fedavg.Vector) error) ([]fedavg.Vector, error) {
-	all := make([][]fedavg.Vector, len(f.participants))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for i, engines := range f.participants {
-		g.Go(func() error {
-			all[i] = layout.New()
-			return sum(ctx, engines, all[i])
-		})
+// row is cycle i as an agent's row of features.
+func (e *Engine) row(i int) []float64 { return slices.Concat(e.Settings[i], e.Sensors[i]) }
+
+// rounds goes through so many rounds from global on, as agents and coordinator do.
+func (f *federation) rounds(ctx context.Context, family *prognosis.Family, global []fedavg.Vector, n int) ([]fedavg.Vector, error) {
+	for range n {
+		updates := make([][]fedavg.Vector, len(f.lives))
+		g, gctx := errgroup.WithContext(ctx)
+		g.SetLimit(runtime.GOMAXPROCS(0))
+		for i, lives := range f.lives {
+			g.Go(func() error {
+				trained, err := family.Train(gctx, global, lives, model.TrainOptions{})
+				updates[i] = trained.Vectors
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil {
+			return nil, err
+		}
+		if err := f.send(updates[0]); err != nil {
+			return nil, err
+		}
+		var err error
+		if global, err = addUp(family.ParamLayout(), updates); err != nil {
+			return nil, err
+		}
 	}
-	if err := g.Wait(); err != nil {
-		return nil, err
+	return global, nil
+}
+
+// send counts the bytes of an update.
+func (f *federation) send(vectors []fedavg.Vector) error {
+	if len(f.lives) == 1 {
+		return nil // nobody to send to
 	}
-	f.sent += 8 * layout.Size()
-	return addUp(layout, all)
+	sent, _, err := compress.Encode(&fedavg.Update{Agent: "plant-00", Weight: 1, Vectors: vectors}, compress.Zstd, compress.Options{})
+	f.sent += len(sent)
+	return err
 }
 
 // addUp merges updates by the strategy for statistics.
@@ -184,44 +212,3 @@ func addUp(layout fedavg.Layout, all [][]fedavg.Vector) ([]fedavg.Vector, error)
 	result, err := fedavg.Sum{}.Aggregate(layout.New(), nil, updates)
 	return result.Vectors, err
 }
-
-func (f *federation) findConditions(ctx context.Context) error {
-	sums, err := f.merge(ctx, f.grid.Layout(), func(ctx context.Context, engines []Engine, sums []fedavg.Vector) error {
-		for _, e := range engines {
-			for i, x := range e.Sensors {
-				if err := f.grid.Add(sums, e.Settings[i], x); err != nil {
-					return fmt.Errorf("engine %d, cycle %d: %w", e.Unit, i+1, err)
-				}
-			}
-		}
-		return ctx.Err()
-	})
-	if err != nil {
-		return err
-	}
-	if f.conditions, err = f.grid.Fit(sums); err != nil {
-		return err
-	}
-	return nil
-}
-
-func (f *federation) sumHealth(ctx context.Context) ([]fedavg.Vector, error) {
-	return f.merge(ctx, f.healthSums.Layout(), func(ctx context.Context, engines []Engine, sums []fedavg.Vector) error {
-		z := make([]float64, len(CMAPSSSensors))
-		for _, e := range engines {
-			smoother := prognosis.NewSmoother(len(CMAPSSSensors))
-			for i, x := range e.Sensors {
-				if _, _, err := f.conditions.Normalize(z, e.Settings[i], x); err != nil {
-					return err
-				}
-				if err := f.healthSums.Add(sums, z, smoother.Push(z), e.RUL+float64(e.Len()-1-i)); err != nil {
-					return err
-				}
-			}
-		}
-		return ctx.Err()
-	})
-}
-
-// errNoFold says that too few engines are there to leave some out.
-var errNoFold = errors.New("too few engines to leave some out")

@@ -7,9 +7,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/millwright-iot/millwright/agent/internal/prognosis"
 	"github.com/millwright-iot/millwright/fedavg"
 	"github.com/millwright-iot/millwright/fedavg/model"
+	"github.com/millwright-iot/millwright/fedavg/prognosis"
 )
 
 // How many rounds a network is trained for: by then the loss of the training rows

@@ -18,10 +18,10 @@ func cmapssProtocol() []string {
 	return []string{
 		"each test engine is predicted once, at its last cycle, from its own past alone; truth and prediction are limited to 125 cycles; RMSE∞ and score∞ judge against the truth as it is",
 		"score: Σ e^(−d/13)−1 for early and e^(d/10)−1 for late predictions, d = predicted − true",
-		"features and ridge were chosen on FD001 and FD002 by leaving training engines out, components and λ here again (5 folds by unit number); this program reads the test RUL files only to judge",
+		"features and ridge were chosen on FD001 and FD002 by leaving training engines out, components and λ here again (5 folds, by unit number); this program reads the test RUL files only to judge",
 		"not blind: after a first look at test results the weighing of calibration rows (once a machine and class) and the number of MLP rounds were revised",
 		"cv: RMSE on training engines left out, every third cycle from the 20th on, engines weighed alike; normalisation and health indices have seen all training engines, the regression has not",
-		"federated: participants hold consecutive engines and send sums only, in five steps: operating conditions, health indices, feature scale, regression by folds, residuals; the MLP, on the same features, is averaged over 60 rounds of 2 passes (alone: 25), its other settings untuned",
+		"federated: participants hold consecutive engines and send sums only, in the five rounds of a job of kind rul: operating conditions, health indices, feature scale, regression by folds, residuals; the MLP, on the same features, is averaged over 60 rounds of 2 passes (alone: 25), its other settings untuned",
 		"central: one participant holds all engines; local only: each participant learns everything from its own engines, λ included, with as many wear components as the federation chose",
 		"intervals: 90 %, split conformal from residuals on engines left out, in classes of the predicted RUL; coverage of truth limited to 125",
 		"null rules: the mean training target, and a straight line in the engine's age",
@@ -95,7 +95,7 @@ func (s *RULSubset) notes() []string {
 	notes := []string{
 		fmt.Sprintf("%d training and %d test engines; %d operating conditions found; %d participants", s.TrainEngines, s.TestEngines, s.Conditions, s.Participants),
 		fmt.Sprintf("chosen by cross-validation: %d wear components, λ %g, of %d candidates", s.Chosen.Components, s.Chosen.Lambda, len(s.Tried)),
-		fmt.Sprintf("federated and central predictions differ by at most %.1e of their value; a participant sends %.1f MB in all, before compression, most of it to choose settings and make intervals", s.Gap, float64(s.UpdateBytes)/1e6),
+		fmt.Sprintf("federated and central predictions differ by at most %.1e of their value; a participant sends %.1f MB in all, most of it to choose settings and make intervals", s.Gap, float64(s.UpdateBytes)/1e6),
 	}
 	return notes
 }

@@ -3,7 +3,7 @@ package lab
 import (
 	"math"
 
-	"github.com/millwright-iot/millwright/agent/internal/prognosis"
+	"github.com/millwright-iot/millwright/fedavg/prognosis"
 )
 
 // RULScore judges predictions of remaining life at the last cycle of each engine.
@@ -39,8 +39,8 @@ func predictTest(fleet prognosis.Fleet, engines []Engine) ([]prognosis.Estimate,
 		if err != nil {
 			return nil, err
 		}
-		for k, x := range e.Sensors {
-			if err := p.Push(e.Settings[k], x); err != nil {
+		for k := range e.Len() {
+			if err := p.Push(e.row(k)); err != nil {
 				return nil, err
 			}
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/millwright-iot/millwright/fedavg"
 	"github.com/millwright-iot/millwright/fedavg/model"
+	"github.com/millwright-iot/millwright/fedavg/prognosis"
 )
 
 // WithDefaults returns a copy of s in which every setting left at its zero
@@ -31,6 +32,7 @@ func (s Spec) WithDefaults() Spec {
 	s.Strategy = s.Strategy.withDefaults(s.Model.Kind)
 	s.Quarantine = s.Quarantine.withDefaults()
 	s.Compression = append([]string(nil), s.Compression...)
+	s.withLifeDefaults()
 
 	channels := make([]ChannelFeatures, len(s.Features.Channels))
 	for i, c := range s.Features.Channels {
@@ -68,6 +70,9 @@ func (s Spec) Family() (model.Family, error) {
 	s = s.WithDefaults()
 	spec := s.Model
 	spec.Overlap = s.Features.Overlap()
+	if spec.Kind == model.KindRUL && spec.RUL != nil {
+		return prognosis.New(*spec.RUL, s.Features.Names())
+	}
 	return model.NewFamily(spec, s.Features.Len())
 }
 

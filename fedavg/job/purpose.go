@@ -23,7 +23,7 @@ func (s Spec) Purpose() Purpose {
 		return Detect
 	case model.KindSoftmax:
 		return Diagnose
-	case model.KindRidge, model.KindMLP:
+	case model.KindRidge, model.KindMLP, model.KindRUL:
 		return Prognose
 	}
 	return ""

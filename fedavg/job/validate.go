@@ -42,6 +42,7 @@ func (s Spec) Validate() []Problem {
 	s.Rounds.validate(&ps)
 	s.validateStrategy(&ps)
 	s.validateCompression(&ps)
+	s.validateLife(&ps)
 	s.Quarantine.validate(&ps)
 	return ps
 }

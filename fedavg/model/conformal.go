@@ -148,13 +148,13 @@ func (r *ResidualSums) quantile(histogram []float64, coverage float64, below boo
 	return r.ceiling
 }
 
-// Around returns the interval of a prediction, within 0 and the cap. An upper
-// end at the cap means the cap or more.
+// Around returns the interval of a prediction, within 0 and the cap, which holds the
+// prediction itself in any case. An upper end at the cap means the cap or more.
 func (v *Intervals) Around(predicted float64) (low, high float64) {
 	k := v.sums.class(predicted)
 	low = min(max(predicted+v.low[k], 0), v.sums.ceiling)
 	high = min(max(predicted+v.up[k], 0), v.sums.ceiling)
-	return low, max(low, high)
+	return min(low, predicted), max(high, min(predicted, v.sums.ceiling))
 }
 
 // Coverage is what the intervals were made for.

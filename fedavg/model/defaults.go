@@ -61,6 +61,13 @@ func (s Spec) WithDefaults() Spec {
 		}
 		s.Softmax = m.withDefaults()
 	}
+	if s.RUL != nil || s.Kind == KindRUL {
+		r := RULSpec{}
+		if s.RUL != nil {
+			r = *s.RUL
+		}
+		s.RUL = r.withDefaults()
+	}
 	return s
 }
 
@@ -103,6 +110,9 @@ func (s Spec) Validate() []Problem {
 	if s.Softmax != nil {
 		s.Softmax.validate(bad)
 	}
+	if s.RUL != nil {
+		s.RUL.validate(bad)
+	}
 	if g := s.Gaussian; g != nil {
 		if !(g.Shrinkage > 0 && g.Shrinkage <= 1) {
 			bad("gaussian.shrinkage", "is %v; it must be above 0 and at most 1", g.Shrinkage)
@@ -128,7 +138,7 @@ func (s Spec) validateForeign(bad func(path, format string, args ...any)) {
 		set  bool
 	}{
 		{KindGaussian, s.Gaussian != nil}, {KindAutoencoder, s.Autoencoder != nil}, {KindRidge, s.Ridge != nil},
-		{KindMLP, s.MLP != nil}, {KindSoftmax, s.Softmax != nil},
+		{KindMLP, s.MLP != nil}, {KindSoftmax, s.Softmax != nil}, {KindRUL, s.RUL != nil},
 	} {
 		if other.set && other.kind != s.Kind {
 			bad(other.kind, "does not belong to a model of kind %q; remove it", s.Kind)

@@ -13,7 +13,7 @@ var ErrUntrained = errors.New("parameters have learned nothing yet")
 
 // NewFamily returns the family that spec describes for vectors of so many
 // features. The defaults of spec are filled in; an invalid spec is an error
-// that lists every problem.
+// that lists every problem. A family of kind rul is made by package prognosis.
 func NewFamily(spec Spec, features int) (Family, error) {
 	if features < 1 {
 		return nil, fmt.Errorf("make model family: %d features; at least one is needed", features)
@@ -27,6 +27,8 @@ func NewFamily(spec Spec, features int) (Family, error) {
 		return nil, fmt.Errorf("make model family: %w", errors.Join(errs...))
 	}
 	switch spec.Kind {
+	case KindRUL:
+		return nil, errors.New("make model family: one of kind rul must know its features by name; make it with package prognosis")
 	case KindRidge:
 		return asFamily(newRidge(*spec.Ridge, features))
 	case KindMLP:

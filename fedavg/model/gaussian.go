@@ -52,7 +52,7 @@ func (f *gaussianFamily) Init(uint64) []fedavg.Vector { return f.layout.New() }
 // negative log-likelihood per feature, in nats, of the rows under the global
 // parameters received, or under the standard normal if these are untrained.
 func (f *gaussianFamily) Train(ctx context.Context, global []fedavg.Vector, sets []Set, options TrainOptions) (Trained, error) {
-	if err := options.plain(); err != nil {
+	if err := options.Plain(); err != nil {
 		return Trained{}, fmt.Errorf("train gaussian: %w", err)
 	}
 	if err := checkSets(sets, f.features); err != nil {

@@ -87,6 +87,12 @@ func (h *HealthSums) Add(sums []fedavg.Vector, z, s []float64, y float64) error 
 	return nil
 }
 
+// Ended says whether sums count any row with a target below the cap: without one,
+// nothing can be learned of how machines end.
+func (h *HealthSums) Ended(sums []fedavg.Vector) bool {
+	return sums[healthTarget].F64[0] < sums[healthCount].F64[0]*snap(h.ceiling)
+}
+
 // healthShrinkage of the covariance towards its mean eigenvalue, in the regression.
 const healthShrinkage = 0.01
 
@@ -109,6 +115,13 @@ func (h *HealthSums) Fit(sums []fedavg.Vector, components int) (*Health, error) 
 	n := sums[healthCount].F64[0]
 	if !(n >= 2) {
 		return nil, fmt.Errorf("fit health indices: %v rows: %w", n, ErrNoRows)
+	}
+	for _, v := range sums {
+		for i, x := range v.F64 {
+			if math.IsNaN(x) || math.IsInf(x, 0) {
+				return nil, fmt.Errorf("fit health indices: %w", &fedavg.ValueError{Vector: v.Name, Index: i, Value: x})
+			}
+		}
 	}
 	smooth := covariance(n, sums[healthSmoothSum].F64, sums[healthSmoothOuter].F64)
 	raw := covariance(n, sums[healthSum].F64, sums[healthOuter].F64)
@@ -152,12 +165,15 @@ func (h *HealthSums) regression(n float64, cov *mat.SymDense, sums []fedavg.Vect
 	return unitVariance(w.RawVector().Data, mat.Inner(w, cov, w)), nil
 }
 
+// leastVariance is below what an index is rounding noise and counts as constant.
+const leastVariance = 1e-7
+
 // unitVariance scales w so that w·x, whose variance is given, has variance 1, and
 // turns it so that its largest element is positive: the sign of an eigenvector
 // is nobody's to rely on.
 func unitVariance(w []float64, variance float64) []float64 {
 	scale := 0.0
-	if variance > 0 {
+	if variance > leastVariance {
 		scale = 1 / math.Sqrt(variance)
 	}
 	largest := 0.0

@@ -8,7 +8,7 @@
 // Remaining life is another matter: what counts is how a machine differs from the
 // fleet, so there mean and std are the fleet's, from merged sums: of each
 // operating condition ([Conditions]) and of each feature ([ScaleSums]). A
-// [Regressor] predicts, [Intervals] say how sure it is.
+// [Regressor] predicts, [Intervals] say how sure it is. Package prognosis joins them.
 package model
 
 import (
@@ -51,7 +51,8 @@ type Family interface {
 type Set struct {
 	Machine string
 	Rows    [][]float64 // standardised, oldest first, all finite
-	Targets []float64   // what was true at each row, finite; only supervised families want them
+	// Targets are what was true at each row, finite; only supervised families want them.
+	Targets []float64
 }
 
 // Trained is the result of local training.

@@ -23,8 +23,8 @@ type TrainOptions struct {
 	ServerControl, OwnControl []fedavg.Vector
 }
 
-// plain refuses options of gradient descent, for families without.
-func (o TrainOptions) plain() error {
+// Plain refuses options of gradient descent, for families without.
+func (o TrainOptions) Plain() error {
 	if o.Proximal != 0 || o.PlainSGD || o.ServerControl != nil || o.OwnControl != nil {
 		return errors.New("options of gradient descent do not apply to statistics; choose another strategy")
 	}

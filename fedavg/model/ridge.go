@@ -105,7 +105,7 @@ func (φ *randomFeatures) write(dst, z []float64) {
 // global parameters received, or if these are untrained, around their own mean.
 func (f *ridgeFamily) Train(ctx context.Context, global []fedavg.Vector, sets []Set, options TrainOptions) (Trained, error) {
 	fail := func(err error) (Trained, error) { return Trained{}, fmt.Errorf("train ridge: %w", err) }
-	if err := options.plain(); err != nil {
+	if err := options.Plain(); err != nil {
 		return fail(err)
 	}
 	if err := checkTargets(sets, f.features); err != nil {

@@ -46,12 +46,15 @@ func (s *ScaleSums) Add(sums []fedavg.Vector, row []float64) error {
 	return nil
 }
 
-// Fit returns the fleet's Baseline of merged sums.
+// Fit returns the fleet's Baseline of merged sums; ErrNoRows if they count none.
 func (s *ScaleSums) Fit(sums []fedavg.Vector) (*Baseline, error) {
 	if err := s.layout.Check(sums); err != nil {
 		return nil, fmt.Errorf("fit scale: %w", err)
 	}
 	n := sums[0].F64[0]
+	if n == 0 {
+		return nil, fmt.Errorf("fit scale: %w", ErrNoRows)
+	}
 	if !(n >= 1 && n <= math.MaxInt32) {
 		return nil, fmt.Errorf("fit scale: sums count %v rows", n)
 	}

@@ -2,12 +2,13 @@ package model
 
 // Spec chooses a model kind and its settings. Settings of other kinds must be absent.
 type Spec struct {
-	Kind        string           `yaml:"kind" json:"kind"` // "gaussian", "autoencoder", "ridge" or "softmax"
+	Kind        string           `yaml:"kind" json:"kind"` // one of Kinds
 	Gaussian    *GaussianSpec    `yaml:"gaussian,omitempty" json:"gaussian,omitempty"`
 	Autoencoder *AutoencoderSpec `yaml:"autoencoder,omitempty" json:"autoencoder,omitempty"`
 	Ridge       *RidgeSpec       `yaml:"ridge,omitempty" json:"ridge,omitempty"`
 	MLP         *MLPSpec         `yaml:"mlp,omitempty" json:"mlp,omitempty"`
 	Softmax     *SoftmaxSpec     `yaml:"softmax,omitempty" json:"softmax,omitempty"`
+	RUL         *RULSpec         `yaml:"rul,omitempty" json:"rul,omitempty"`
 
 	// Overlap is how many consecutive rows share samples because windows overlap;
 	// 0 and 1 mean none. It is not a setting: job.Spec.Family derives it from
@@ -22,17 +23,18 @@ const (
 	KindRidge       = "ridge"
 	KindMLP         = "mlp"
 	KindSoftmax     = "softmax"
+	KindRUL         = "rul"
 )
 
 // Kinds lists the model kinds.
 func Kinds() []string {
-	return []string{KindGaussian, KindAutoencoder, KindRidge, KindMLP, KindSoftmax}
+	return []string{KindGaussian, KindAutoencoder, KindRidge, KindMLP, KindSoftmax, KindRUL}
 }
 
 // LearningOf says how updates of a kind merge; 0 is for a kind that does not exist.
 func LearningOf(kind string) Learning {
 	switch kind {
-	case KindGaussian, KindRidge:
+	case KindGaussian, KindRidge, KindRUL:
 		return Statistics
 	case KindAutoencoder, KindMLP, KindSoftmax:
 		return Gradient

@@ -3,55 +3,28 @@ package prognosis
 import (
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/millwright-iot/millwright/fedavg/model"
 )
 
-// smoothing is the time constant, in cycles, of the causal mean whose covariance
-// gives the principal ways of wearing.
-const smoothing = 10
-
-// Smoother keeps the causal mean of each channel that model.HealthSums asks for.
-type Smoother struct {
-	channels []decay
-	out      []float64
-}
-
-// NewSmoother smooths so many channels.
-func NewSmoother(channels int) *Smoother {
-	s := &Smoother{channels: make([]decay, channels), out: make([]float64, channels)}
-	for i := range s.channels {
-		s.channels[i].keep = math.Exp(-1. / smoothing)
-	}
-	return s
-}
-
-// Push adds a cycle and returns the means, valid until the next call.
-func (s *Smoother) Push(z []float64) []float64 {
-	for i := range s.channels {
-		s.channels[i].push(z[i])
-		s.out[i] = s.channels[i].mean()
-	}
-	return s.out
-}
-
-// Fleet is what a machine needs to know from all others. The parts do not change
-// and may be shared; Model holds scratch and may not.
+// Fleet is what a machine needs to know from all others; Family.Fleet makes one. The
+// parts do not change and may be shared; Model holds scratch and may not.
 type Fleet struct {
+	Columns    Columns
 	Conditions *model.Conditions
 	Health     *model.Health
 	Scale      *model.Baseline
-	Model      model.Regressor
+	Model      model.Regressor  // of a Predictor's Features
 	Intervals  *model.Intervals // nil: no intervals
 }
 
 // Predictor follows one machine. It is for one goroutine at a time.
 type Predictor struct {
-	fleet      Fleet
-	trajectory *Trajectory
-	z, h, f    []float64
-	condition  int
+	fleet       Fleet
+	trajectory  *Trajectory
+	settings, x []float64
+	z, h, f     []float64
+	condition   int
 }
 
 // Estimate is a prediction after a cycle. An RUL or High at the model's cap means
@@ -68,6 +41,9 @@ func NewPredictor(fleet Fleet) (*Predictor, error) {
 		return nil, errors.New("make predictor: conditions, health indices, scale and model are all needed")
 	}
 	channels := fleet.Conditions.Channels()
+	if got := len(fleet.Columns.channels); got != channels {
+		return nil, fmt.Errorf("make predictor: conditions are of %d channels, rows hold %d", channels, got)
+	}
 	if got := fleet.Health.Channels(); got != channels {
 		return nil, fmt.Errorf("make predictor: health indices are of %d channels, conditions of %d", got, channels)
 	}
@@ -77,14 +53,19 @@ func NewPredictor(fleet Fleet) (*Predictor, error) {
 	}
 	return &Predictor{
 		fleet: fleet, trajectory: NewTrajectory(fleet.Health.Len()),
+		settings: make([]float64, len(fleet.Columns.settings)), x: make([]float64, channels),
 		z: make([]float64, channels), h: make([]float64, fleet.Health.Len()), f: make([]float64, n),
 	}, nil
 }
 
-// Push adds a cycle: its operating settings and channels. A row that does not fit
-// or is not finite is an error and counts as no cycle.
-func (p *Predictor) Push(settings, x []float64) error {
-	_, k, err := p.fleet.Conditions.Normalize(p.z, settings, x)
+// Push adds a cycle, a row of features. A row that does not fit or is not finite is an
+// error and counts as no cycle.
+func (p *Predictor) Push(row []float64) error {
+	if err := p.fleet.Columns.check(row); err != nil {
+		return fmt.Errorf("follow machine: row %w", err)
+	}
+	p.fleet.Columns.split(p.settings, p.x, row)
+	_, k, err := p.fleet.Conditions.Normalize(p.z, p.settings, p.x)
 	if err != nil {
 		return err
 	}
