@@ -1,22 +1,35 @@
 package fedavg
 
+import "sync"
+
 // tileBytes is how much of the updates is sorted at a time: it fits into a core's
 // second cache.
 const tileBytes = 256 << 10
 
-// sortColumns sorts each parameter's numbers of all updates that picked names
-// (nil: all), as far as the ranks from ≤ rank < to need it. It calls reduce for lanes
-// parameters at a time, their sorted keys row by row, and adds what reduce makes
-// of them to global.
+// sortColumns is reduceColumns with the keys sorted, as far as the ranks from ≤ rank < to
+// need it.
 func (c *columns) sortColumns(global []Vector, picked []int, from, to int, reduce func(out *[lanes]float64, keys []int32)) ([]Vector, error) {
-	if picked == nil {
-		picked = make([]int, c.n)
-		for i := range picked {
-			picked[i] = i
-		}
+	net := network(len(picked), from, to)
+	return c.reduceColumns(global, picked, func(out *[lanes]float64, keys []int32) {
+		exchangeAllFast(keys, net)
+		reduce(out, keys)
+	})
+}
+
+// everyone is what picks all updates.
+func (c *columns) everyone() []int {
+	all := make([]int, c.n)
+	for i := range all {
+		all[i] = i
 	}
+	return all
+}
+
+// reduceColumns takes each parameter's numbers of all updates that picked names. It
+// calls reduce for lanes parameters at a time, their keys row by row, which reduce may
+// change, and adds what reduce makes of them to global.
+func (c *columns) reduceColumns(global []Vector, picked []int, reduce func(out *[lanes]float64, keys []int32)) ([]Vector, error) {
 	n := len(picked)
-	net := network(n, from, to)
 	length := max(tileBytes/(4*n)/lanes, 1) * lanes
 	next := c.layout.New()
 	err := c.each(c.layout.cut(length), func(seg *segment, rows [][]float32, s *scratch) error {
@@ -38,7 +51,6 @@ func (c *columns) sortColumns(global []Vector, picked []int, from, to int, reduc
 		x, dst := global[seg.vector].F32[seg.from:seg.to], next[seg.vector].F32[seg.from:seg.to]
 		for t := range tiles {
 			keys := s.keys[t*n*lanes : (t+1)*n*lanes]
-			exchangeAllFast(keys, net)
 			var out [lanes]float64
 			reduce(&out, keys)
 			for i := t * lanes; i < min((t+1)*lanes, size); i++ {
@@ -84,9 +96,16 @@ func (Median) Aggregate(global, _ []Vector, updates Updates) (Result, error) {
 // medians adds the median of each parameter to global.
 func (c *columns) medians(global []Vector) ([]Vector, error) {
 	low, high := (c.n-1)/2, c.n/2
-	return c.sortColumns(global, nil, low, high+1, func(out *[lanes]float64, keys []int32) {
+	net := sync.OnceValue(func() []exchange { return network(c.n, low, high+1) })
+	return c.reduceColumns(global, c.everyone(), func(out *[lanes]float64, keys []int32) {
+		var atLow, atHigh [lanes]int32
+		if !middleFast(keys, low, high, &atLow, &atHigh) {
+			exchangeAllFast(keys, net())
+			copy(atLow[:], keys[low*lanes:])
+			copy(atHigh[:], keys[high*lanes:])
+		}
 		for i := range out {
-			out[i] = (float64(floatOf(keys[low*lanes+i])) + float64(floatOf(keys[high*lanes+i]))) / 2
+			out[i] = (float64(floatOf(atLow[i])) + float64(floatOf(atHigh[i]))) / 2
 		}
 	})
 }
@@ -108,7 +127,7 @@ func (s TrimmedMean) Aggregate(global, _ []Vector, updates Updates) (Result, err
 		return Result{}, &TooFewError{Strategy: "TrimmedMean", Got: c.n, Want: 2*drop + 1}
 	}
 	kept := float64(c.n - 2*drop)
-	next, err := c.sortColumns(global, nil, drop, c.n-drop, func(out *[lanes]float64, keys []int32) {
+	next, err := c.sortColumns(global, c.everyone(), drop, c.n-drop, func(out *[lanes]float64, keys []int32) {
 		sumKeysFast(out, keys[drop*lanes:(c.n-drop)*lanes])
 		for i := range out {
 			out[i] /= kept
