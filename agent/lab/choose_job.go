@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -17,6 +16,9 @@ type CandidateJob struct {
 	job.Spec   `yaml:",inline"`
 	Candidates []CandidateModel `yaml:"candidates"`
 }
+
+// ownModel names the job's own model in a comparison.
+const ownModel = "as in the job"
 
 // CandidateModel is one model to try. Strategy left out stands for the model's default.
 type CandidateModel struct {
@@ -41,8 +43,8 @@ func LoadCandidateJob(path string) (CandidateJob, error) {
 	for i, candidate := range c.Candidates {
 		at := func(path string) string { return fmt.Sprintf("candidates[%d].%s", i, path) }
 		switch {
-		case candidate.Name == "" || candidate.Name == c.Name:
-			doc.Problem(at("name"), "is %q; give each candidate a name, other than the job's, which stands for its own model", candidate.Name)
+		case candidate.Name == "" || candidate.Name == ownModel:
+			doc.Problem(at("name"), "is %q; give each candidate a name, other than %q", candidate.Name, ownModel)
 		case names[candidate.Name]:
 			doc.Problem(at("name"), "%q is the name of another candidate", candidate.Name)
 		}
@@ -75,7 +77,7 @@ func (c CandidateJob) with(candidate CandidateModel) job.Spec {
 
 // specs lists the job with each of its models, its own first, and their names.
 func (c CandidateJob) specs() (specs []job.Spec, names []string) {
-	specs, names = append(specs, c.WithDefaults()), append(names, cmp.Or(c.Name, c.Model.Kind))
+	specs, names = append(specs, c.WithDefaults()), append(names, ownModel)
 	for _, candidate := range c.Candidates {
 		specs, names = append(specs, c.with(candidate)), append(names, candidate.Name)
 	}
