@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -277,5 +279,32 @@ func TestColumns_Blocks(t *testing.T) {
 	pieces.updates = stream{us: other}
 	if _, err := pieces.distances(); !errors.Is(err, errChanged) {
 		t.Errorf("another order: %v", err)
+	}
+}
+
+// The median of very many updates, which are not sorted, is that of sorting them.
+func TestMedian_Many(t *testing.T) {
+	const params = 45
+	r := rand.New(rand.NewPCG(9, 10))
+	for _, n := range []int{799, 800} {
+		us, columns := make(Slice, n), make([][]float64, params)
+		for k := range us {
+			x := make([]float32, params)
+			for i := range x {
+				x[i] = float32(r.NormFloat64() * math.Pow(10, float64(i%7-3)))
+				columns[i] = append(columns[i], float64(x[i]))
+			}
+			us[k] = &Update{Agent: fmt.Sprint(k), Weight: 1, Vectors: []Vector{{Name: "w", F32: x}}}
+		}
+		got, err := Median{}.Aggregate([]Vector{{Name: "w", F32: make([]float32, params)}}, nil, us)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, column := range columns {
+			slices.Sort(column)
+			if want := float32((column[(n-1)/2] + column[n/2]) / 2); got.Vectors[0].F32[i] != want {
+				t.Errorf("%d updates, parameter %d: %v, want %v", n, i, got.Vectors[0].F32[i], want)
+			}
+		}
 	}
 }
