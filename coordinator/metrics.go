@@ -2,12 +2,14 @@ package coordinator
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/millwright-iot/millwright/coordinator/internal/fleet"
+	"github.com/millwright-iot/millwright/coordinator/internal/release"
 )
 
 // metrics is what Prometheus reads. What can be told from the present state is
@@ -27,6 +29,7 @@ type metrics struct {
 	storeErrors prometheus.Counter
 
 	gateways, machines, openRounds, ready, version, activeAlarms, blobBytes, quarantined *prometheus.Desc
+	drifting, fleetDrift, judged, watched                                                *prometheus.Desc
 }
 
 func newMetrics(c *Coordinator) *metrics {
@@ -58,6 +61,10 @@ func newMetrics(c *Coordinator) *metrics {
 		version:      desc("model_version", "Newest committed version of the global model.", "job"),
 		activeAlarms: desc("active_alarms", "Alarm episodes that last."),
 		quarantined:  desc("quarantined", "1 for each gateway whose updates to the job do not count.", "job", "gateway"),
+		drifting:     desc("drifting_machines", "Machines of connected gateways on which something drifts.", "class"),
+		fleetDrift:   desc("fleet_drift", "Share of a class's machines that drift in the subject, where it is the class that drifts and not single machines.", "class", "subject", "kind"),
+		judged:       desc("alarms_judged", "Alarms of the live model that labels judged, by result (right, wrong, missed).", "job", "version", "result"),
+		watched:      desc("watched_hours", "Hours that machines were watched by the live model.", "job", "version"),
 		blobBytes:    desc("store_blob_bytes", "Bytes of models and updates in the store."),
 	}
 	m.registry.MustRegister(m, m.rounds, m.duration, m.received, m.rejected, m.invalid, m.alarms, m.bytesIn, m.bytesOut, m.storeErrors,
@@ -81,7 +88,8 @@ func (m *metrics) roundEnded(r fleet.Round) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.gateways, m.machines, m.openRounds, m.ready, m.version, m.activeAlarms, m.blobBytes, m.quarantined} {
+	for _, d := range []*prometheus.Desc{m.gateways, m.machines, m.openRounds, m.ready, m.version, m.activeAlarms, m.blobBytes, m.quarantined,
+		m.drifting, m.fleetDrift, m.judged, m.watched} {
 		ch <- d
 	}
 }
@@ -123,6 +131,23 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.gateways, float64(len(s.Gateways)-connected), "false")
 	for zone, n := range zones {
 		gauge(m.machines, float64(n), zone)
+	}
+	for _, d := range s.Drift {
+		gauge(m.drifting, float64(d.Drifting), d.Class)
+		for _, subject := range d.Subjects {
+			if subject.Fleet {
+				gauge(m.fleetDrift, subject.Share, d.Class, subject.Subject, subject.Kind)
+			}
+		}
+	}
+	for _, model := range s.Models {
+		if q := model.Quality; q != nil && model.Release == release.Live {
+			version := strconv.FormatUint(model.Version, 10)
+			gauge(m.judged, float64(q.TruePositives), model.Job, version, "right")
+			gauge(m.judged, float64(q.FalsePositives), model.Job, version, "wrong")
+			gauge(m.judged, float64(q.FalseNegatives), model.Job, version, "missed")
+			gauge(m.watched, q.Hours, model.Job, version)
+		}
 	}
 	active := 0
 	for _, a := range s.Alarms {

@@ -81,12 +81,17 @@ func (j *jobState) step(ctx context.Context) (time.Duration, error) {
 	case j.cur == nil && j.done():
 		return idle, nil
 	case j.cur == nil:
-		if wait := time.Until(j.head.NotBefore); wait > 0 && !j.async() {
-			return wait, nil
+		wait := time.Until(j.head.NotBefore)
+		early, drifts := j.drifts()
+		if wait > 0 && !drifts && !j.async() {
+			return j.watchful(wait), nil
 		}
 		gateways, want := j.selectReady()
 		if len(gateways) == 0 {
 			return idle, nil
+		}
+		if wait > 0 && drifts {
+			j.tellEarly(early)
 		}
 		return 0, j.start(ctx, gateways, want)
 	case j.cur.Closed:

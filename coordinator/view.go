@@ -44,6 +44,13 @@ func (c *Coordinator) Snapshot() fleet.Snapshot {
 		}
 		s.Models = append(s.Models, j.models()...)
 	}
+	s.Drift = fleet.DriftOf(s.Gateways)
+	quality := fleet.ByModel(s.Gateways)
+	for i := range s.Models {
+		if q, ok := quality[fleet.Version{Job: s.Models[i].Job, Version: s.Models[i].Version}]; ok {
+			s.Models[i].Quality = &q
+		}
+	}
 	slices.SortStableFunc(s.Rounds, func(a, b fleet.Round) int {
 		return cmp.Or(b.Started.Compare(a.Started), cmp.Compare(b.Round, a.Round), cmp.Compare(b.Attempt, a.Attempt))
 	})

@@ -88,6 +88,9 @@ type RoundPolicy struct {
 	// OverSelect ≥ 1 asks so many times more agents than are sampled, and the
 	// round closes when as many as were sampled have delivered. 0 means 1.
 	OverSelect float64 `yaml:"over_select" json:"over_select,omitempty"`
+	// OnDrift starts a round before Every is over when data of the class as a whole has
+	// begun to drift since the last one. Default false.
+	OnDrift bool `yaml:"on_drift" json:"on_drift,omitempty"`
 	// Late says what becomes of an update that arrives after its round closed:
 	// LateDrop (default) or LateNext.
 	Late Late `yaml:"late" json:"late,omitzero"`

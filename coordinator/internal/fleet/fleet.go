@@ -15,6 +15,8 @@ type Snapshot struct {
 	Rounds   []Round   `json:"rounds"`   // newest first, bounded
 	Models   []Model   `json:"models"`   // newest first, bounded
 	Alarms   []Alarm   `json:"alarms"`   // newest first, bounded
+	// Drift is what is not as it was, by class; classes without any are left out.
+	Drift []ClassDrift `json:"drift"`
 }
 
 // Gateway is one enrolled agent and its machines.
@@ -58,8 +60,9 @@ type Machine struct {
 	Job          string         `json:"job,omitempty"`
 	ModelVersion uint64         `json:"model_version"` // 0: the machine's own local model
 	Advice
-	Drift   []Drift  `json:"drift,omitempty"`   // strongest first
-	Quality *Quality `json:"quality,omitempty"` // nil until there are labels
+	Drift    []Drift          `json:"drift,omitempty"`    // strongest first
+	Quality  *Quality         `json:"quality,omitempty"`  // nil until there are labels
+	Versions []VersionQuality `json:"versions,omitempty"` // the same by model, newest first
 }
 
 // Advice is what is known of a machine beside its score; a part is nil while nothing
@@ -104,24 +107,6 @@ type Life struct {
 type Trend struct {
 	PerDay       float64  `json:"per_day"`
 	HoursToAlarm *float64 `json:"hours_to_alarm,omitempty"` // nil: not in sight
-}
-
-// Drift is a monitor's finding that something is not as it was.
-type Drift struct {
-	Monitor   string    `json:"monitor"`
-	Subject   string    `json:"subject"` // "channel.feature", "score" or "error"
-	Kind      string    `json:"kind"`    // "data" or "concept"
-	Statistic float64   `json:"statistic"`
-	Limit     float64   `json:"limit"` // where the monitor speaks
-	Since     time.Time `json:"since"`
-}
-
-// Quality is how right the alarms of a machine were, by the labels that arrived.
-type Quality struct {
-	TruePositives  uint64  `json:"true_positives"` // episodes
-	FalsePositives uint64  `json:"false_positives"`
-	FalseNegatives uint64  `json:"false_negatives"` // failures and faults without an alarm
-	Hours          float64 `json:"hours"`           // watched, the machine running
 }
 
 // Contribution is one feature's share of a score.
@@ -194,6 +179,7 @@ type Model struct {
 	Release      string             `json:"release"`  // "live", "superseded"
 	Gateways     int                `json:"gateways"` // gateways that run it now
 	Metrics      map[string]float64 `json:"metrics,omitempty"`
+	Quality      *Quality           `json:"quality,omitempty"` // of its alarms, over all machines; nil until there are labels
 }
 
 // Alarm is one alarm episode of one machine.

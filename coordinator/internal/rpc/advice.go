@@ -8,8 +8,11 @@ import (
 	"github.com/millwright-iot/millwright/fedavg/fedpb"
 )
 
-// maxDrift is how many findings of drift are kept of a machine.
-const maxDrift = 32
+// How many findings of drift, and how many models' quality, are kept of a machine.
+const (
+	maxDrift    = 32
+	maxVersions = 16
+)
 
 func toAdvice(a *fedpb.Advice) (fleet.Advice, error) {
 	var out fleet.Advice
@@ -67,9 +70,26 @@ func toQuality(q *fedpb.Quality) (*fleet.Quality, error) {
 	if err := checkFinite("hours watched", q.GetHours()); err != nil {
 		return nil, err
 	}
+	if q.GetHours() < 0 {
+		return nil, fmt.Errorf("hours watched are %v; they cannot be negative", q.GetHours())
+	}
 	return &fleet.Quality{
 		TruePositives: q.GetTruePositives(), FalsePositives: q.GetFalsePositives(), FalseNegatives: q.GetFalseNegatives(), Hours: q.GetHours(),
 	}, nil
+}
+
+func toVersions(list []*fedpb.VersionQuality) ([]fleet.VersionQuality, error) {
+	var out []fleet.VersionQuality
+	for _, v := range list[:min(len(list), maxVersions)] {
+		q, err := toQuality(v.GetQuality())
+		if err != nil {
+			return nil, fmt.Errorf("version %d of job %q: %w", v.GetModelVersion(), clip(v.GetJob()), err)
+		}
+		if q != nil {
+			out = append(out, fleet.VersionQuality{Job: clip(v.GetJob()), ModelVersion: v.GetModelVersion(), Quality: *q})
+		}
+	}
+	return out, nil
 }
 
 func checkFinite(what string, numbers ...float64) error {

@@ -107,10 +107,14 @@ func toMachine(m *fedpb.MachineStatus) (fleet.Machine, error) {
 	if err != nil {
 		return fleet.Machine{}, fmt.Errorf("machine %q: %w", m.GetName(), err)
 	}
+	versions, err := toVersions(m.GetVersions())
+	if err != nil {
+		return fleet.Machine{}, fmt.Errorf("machine %q: %w", m.GetName(), err)
+	}
 	return fleet.Machine{
 		Name: m.GetName(), Class: clip(m.GetClass()), State: clip(m.GetState()), Zone: m.GetZone(), Score: m.GetScore(),
 		Alarm: m.GetAlarm(), Reasons: reasons, At: toTime(m.GetAt()), Job: clip(m.GetJob()), ModelVersion: m.GetModelVersion(),
-		Advice: advice, Drift: drift, Quality: quality,
+		Advice: advice, Drift: drift, Quality: quality, Versions: versions,
 	}, nil
 }
 
