@@ -16,13 +16,13 @@ import (
 )
 
 // The file: bucket "vectors" → bucket "<machine>\x00<feature digest>" → buckets
-// "baseline" and "recent" → big-endian sequence → checksum, time, numbers
+// "baseline", "recent" and "observed" → big-endian sequence → checksum, time, numbers
 // (little-endian). Bucket "meta" → "lifetime_bytes".
 var (
 	vectorsBucket = []byte("vectors")
 	metaBucket    = []byte("meta")
 	lifetimeKey   = []byte("lifetime_bytes")
-	kindBucket    = [...][]byte{Baseline: []byte("baseline"), Recent: []byte("recent")}
+	kindBucket    = [...][]byte{Baseline: []byte("baseline"), Recent: []byte("recent"), Observed: []byte("observed")}
 )
 
 const pageBytes = 4096
@@ -92,16 +92,19 @@ func (s *Store) write(batch []pendingRow) (err error) {
 		}
 		room := s.room(tx)
 		for _, p := range batch {
-			ok, err := s.put(vectors, p, room < rowBytes(len(p.row.Vector)))
+			takes := rowBytes(len(p.row.Vector))
+			replace := room < takes+s.reserve(p.kind)
+			ok, err := s.put(vectors, p, replace)
 			switch {
 			case err != nil:
 				return err
-			case ok:
-				stored++
-				room -= rowBytes(len(p.row.Vector))
-			default:
+			case !ok:
 				full++
+				continue
+			case !replace:
+				room -= takes
 			}
+			stored++
 		}
 		meta, err := tx.CreateBucketIfNotExists(metaBucket)
 		if err != nil {
@@ -131,11 +134,20 @@ func (s *Store) room(tx *bolt.Tx) int64 {
 	return s.opts.MaxBytes/2 - used
 }
 
+// reserve is room that vectors of a kind must leave to others: a machine can do
+// without what it observed, not without its baseline.
+func (s *Store) reserve(kind Kind) int64 {
+	if kind == Observed {
+		return s.opts.MaxBytes / 8
+	}
+	return 0
+}
+
 // rowBytes is what a row of n numbers takes in the file, its share of the tree included.
 func rowBytes(n int) int64 { return int64(n)*8 + 64 }
 
-// put appends a row. In a full file a recent row takes the place of the oldest of
-// its key; a row without such a place is refused.
+// put appends a row. In a full file a row that rolls takes the place of the oldest of
+// its key and kind; a row without such a place is refused.
 func (s *Store) put(vectors *bolt.Bucket, p pendingRow, full bool) (bool, error) {
 	machine, err := vectors.CreateBucketIfNotExists(p.key.bucket())
 	if err != nil {
@@ -154,7 +166,7 @@ func (s *Store) put(vectors *bolt.Bucket, p pendingRow, full bool) (bool, error)
 			return false, err
 		}
 	}
-	b.FillPercent = 0.9 // rows are appended
+	b.FillPercent = 1 // rows are appended
 	seq, err := b.NextSequence()
 	if err != nil {
 		return false, err
@@ -162,8 +174,11 @@ func (s *Store) put(vectors *bolt.Bucket, p pendingRow, full bool) (bool, error)
 	if err := b.Put(binary.BigEndian.AppendUint64(nil, seq), encode(p.row)); err != nil {
 		return false, err
 	}
-	if p.kind == Baseline {
+	switch p.kind {
+	case Baseline:
 		return true, nil
+	case Observed:
+		return true, s.thin(b, seq)
 	}
 	// More than one goes only after the limit was lowered.
 	for oldest, _ := b.Cursor().First(); oldest != nil && seq-binary.BigEndian.Uint64(oldest) >= uint64(s.opts.MaxRecent); oldest, _ = b.Cursor().First() {
@@ -214,7 +229,7 @@ func (s *Store) held(key Key, kind Kind, n int) (rows []Row) {
 	defer s.mu.Unlock()
 	for i := len(s.pending) - 1; i >= 0 && len(rows) < n; i-- {
 		if p := s.pending[i]; p.key == key && p.kind == kind {
-			rows = append(rows, Row{At: p.row.At, Vector: append([]float64(nil), p.row.Vector...)})
+			rows = append(rows, unpack(kind, Row{At: p.row.At, Vector: append([]float64(nil), p.row.Vector...)}))
 		}
 	}
 	slices.Reverse(rows)
@@ -234,7 +249,7 @@ func (s *Store) read(key Key, kind Kind, n int) (rows []Row, err error) {
 		c := b.Cursor()
 		for k, v := c.Last(); k != nil && len(rows) < n; k, v = c.Prev() {
 			if row, ok := decode(v); ok {
-				rows = append(rows, row)
+				rows = append(rows, unpack(kind, row))
 			} else {
 				damaged++
 			}
@@ -333,11 +348,15 @@ func encode(r Row) []byte {
 }
 
 // decode reads a row; false when its checksum is wrong or a number is not finite.
-func decode(b []byte) (Row, bool) {
+func decode(b []byte) (Row, bool) { return decodeInto(nil, b) }
+
+// decodeInto is decode with a slice that the vector takes if it has room.
+func decodeInto(vector []float64, b []byte) (Row, bool) {
 	if len(b) < 12 || len(b)%8 != 4 || crc32.ChecksumIEEE(b[4:]) != binary.LittleEndian.Uint32(b) {
 		return Row{}, false
 	}
-	r := Row{At: time.Unix(0, int64(binary.LittleEndian.Uint64(b[4:]))).UTC(), Vector: make([]float64, (len(b)-12)/8)}
+	n := (len(b) - 12) / 8
+	r := Row{At: time.Unix(0, int64(binary.LittleEndian.Uint64(b[4:]))).UTC(), Vector: slices.Grow(vector[:0], n)[:n]}
 	for i := range r.Vector {
 		x := math.Float64frombits(binary.LittleEndian.Uint64(b[12+8*i:]))
 		if math.IsNaN(x) || math.IsInf(x, 0) {

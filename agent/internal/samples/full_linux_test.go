@@ -25,8 +25,9 @@ func TestStore_FullDisk(t *testing.T) {
 	vector := make([]float64, 50)
 	var full error
 	n := 0
+	const rows = FlushRows / 4
 	for ; full == nil && n < 100; n++ {
-		for range FlushRows {
+		for range rows {
 			s.Add(key, Recent, time.Unix(int64(n), 0), vector)
 		}
 		full = s.Flush()
@@ -43,12 +44,12 @@ func TestStore_FullDisk(t *testing.T) {
 		t.Error("flush on a full disk succeeded")
 	}
 	st := s.Stats()
-	if st.Pending != MaxPending || st.Stored != stored || st.Dropped["disk_failed"] != int64(2*MaxPending+FlushRows-MaxPending) {
+	if st.Pending != MaxPending || st.Stored != stored || st.Dropped["disk_failed"] != int64(2*MaxPending+rows-MaxPending) {
 		t.Errorf("on a full disk: %+v", st)
 	}
-	rows, err := s.Rows(key, Recent)
-	if err != nil || int64(len(rows)) != stored+MaxPending {
-		t.Errorf("%d rows to learn from (%v), want %d on disk and %d in memory", len(rows), err, stored, MaxPending)
+	all, err := s.Rows(key, Recent)
+	if err != nil || int64(len(all)) != stored+MaxPending {
+		t.Errorf("%d rows to learn from (%v), want %d on disk and %d in memory", len(all), err, stored, MaxPending)
 	}
 	// Somebody makes room.
 	if err := s.Forget(key, Recent); err != nil {

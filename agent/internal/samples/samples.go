@@ -1,5 +1,5 @@
-// Package samples keeps the healthy feature vectors that a gateway learns from,
-// in a bounded bbolt file that is written in batches.
+// Package samples keeps the feature vectors that a gateway learns from, in a bounded
+// bbolt file that is written in batches.
 //
 // What can be lost: a power cut loses at most the vectors of the last FlushEvery or
 // FlushRows, whichever came first. A full or failing disk loses nothing at once:
@@ -21,7 +21,7 @@ import (
 
 // Limits of batching.
 const (
-	FlushRows  = 256             // vectors a commit
+	FlushRows  = 512             // vectors a commit
 	FlushEvery = 5 * time.Second // oldest vector not yet committed
 	MaxPending = 4096            // vectors held in memory while the disk fails
 )
@@ -39,6 +39,7 @@ type Kind uint8
 const (
 	Baseline Kind = iota // the machine's healthy baseline
 	Recent               // healthy windows since, the newest Options.MaxRecent
+	Observed             // windows for labels that come late, fewer the older: see Observe
 )
 
 // Options tunes a Store.
@@ -49,8 +50,9 @@ type Options struct {
 
 // Row is one stored vector.
 type Row struct {
-	At     time.Time // end of its window
-	Vector []float64 // owned by the caller
+	At         time.Time // end of its window
+	Vector     []float64 // owned by the caller
+	Prediction           // of Observed
 }
 
 // Stats counts since the Store was opened, LifetimeBytes since the file was made.
@@ -78,6 +80,8 @@ type Store struct {
 	log  *slog.Logger
 	wake chan struct{} // capacity 1: FlushRows are waiting
 
+	thinAt uint64 // thinEvery
+
 	mu      sync.Mutex // guards what follows; never held over disk access
 	pending []pendingRow
 	free    map[int][][]float64 // vectors to reuse, by length
@@ -102,7 +106,7 @@ func Open(path string, opts Options, log *slog.Logger) (*Store, error) {
 		return nil, fmt.Errorf("open sample store %q: max_samples %d and max_size %d bytes; want ≥ 0 and ≥ 1 MiB", path, opts.MaxRecent, opts.MaxBytes)
 	}
 	s := &Store{
-		path: path, opts: opts, log: log, wake: make(chan struct{}, 1), free: map[int][][]float64{},
+		path: path, opts: opts, log: log, wake: make(chan struct{}, 1), thinAt: thinEvery, free: map[int][][]float64{},
 		stats: Stats{Dropped: map[string]int64{"disk_failed": 0, "store_full": 0, "damaged": 0}},
 	}
 	s.disk.Lock()
@@ -113,10 +117,15 @@ func Open(path string, opts Options, log *slog.Logger) (*Store, error) {
 	return s, nil
 }
 
-// Add keeps a copy of vector.
+// Add keeps a copy of vector, of any kind but Observed.
 func (s *Store) Add(key Key, kind Kind, at time.Time, vector []float64) {
+	s.hold(key, kind, at, vector)
+}
+
+// hold keeps a copy of vector with what else belongs to it.
+func (s *Store) hold(key Key, kind Kind, at time.Time, vector []float64, more ...float64) {
 	s.mu.Lock()
-	row := Row{At: at, Vector: append(s.buffer(len(vector)), vector...)}
+	row := Row{At: at, Vector: append(append(s.buffer(len(vector)+len(more)), vector...), more...)}
 	s.pending = append(s.pending, pendingRow{key, kind, row})
 	s.trim()
 	full := len(s.pending) >= FlushRows
@@ -140,12 +149,12 @@ func (s *Store) buffer(n int) []float64 {
 	return b[:0]
 }
 
-// trim drops what is too much to hold, oldest recent vector first.
+// trim drops what is too much to hold, the oldest first of what rolls.
 func (s *Store) trim() {
 	for len(s.pending) > MaxPending {
 		victim := 0
 		for i, p := range s.pending {
-			if p.kind == Recent {
+			if p.kind == Recent || p.kind == Observed {
 				victim = i
 				break
 			}
@@ -195,13 +204,20 @@ func (s *Store) Flush() error {
 	if len(batch) == 0 {
 		return nil
 	}
-	err := s.commit(batch)
+	left := batch
+	var err error
+	for len(left) > 0 && err == nil {
+		n := s.portion(left)
+		if err = s.commit(left[:n]); err == nil {
+			left = left[n:]
+		}
+	}
 	s.mu.Lock()
 	if err != nil {
-		s.pending = append(batch, s.pending...)
+		s.pending = append(left, s.pending...)
 		s.trim()
 		s.mu.Unlock()
-		return fmt.Errorf("commit %d feature vectors: %w", len(batch), err)
+		return fmt.Errorf("commit %d feature vectors: %w", len(left), err)
 	}
 	recovered := s.stats.Failure != ""
 	s.stats.Failure = ""
@@ -216,6 +232,18 @@ func (s *Store) Flush() error {
 		s.log.Info("sample store writes again", "vectors", len(batch))
 	}
 	return nil
+}
+
+// portion is how many vectors of a batch to commit at once: what is rewritten takes
+// room beside what it replaces.
+func (s *Store) portion(batch []pendingRow) int {
+	room := s.opts.MaxBytes / 16
+	for i, p := range batch {
+		if room -= rowBytes(len(p.row.Vector)); room < 0 {
+			return max(1, i)
+		}
+	}
+	return len(batch)
 }
 
 // commit writes a batch. A file that turns out to be damaged is put aside and the

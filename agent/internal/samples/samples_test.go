@@ -147,7 +147,7 @@ func TestStore_RunCommitsBatches(t *testing.T) {
 	}
 }
 
-// Write amplification: batches of 256 vectors of 30 numbers are to cost less than
+// Write amplification: batches of 512 vectors of 30 numbers are to cost less than
 // twice their size on flash.
 func TestStore_LifetimeBytes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "samples.db")
