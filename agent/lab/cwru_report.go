@@ -3,16 +3,13 @@ package lab
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
 	"github.com/millwright-iot/millwright/agent/internal/infer"
-	"github.com/millwright-iot/millwright/agent/lab/plot"
 	"github.com/millwright-iot/millwright/fedavg/job"
 	"github.com/millwright-iot/millwright/fedavg/model"
 	"github.com/millwright-iot/millwright/sensors/bearing"
-	"github.com/millwright-iot/millwright/sensors/dsp"
 )
 
 func cwruProtocol() []string {
@@ -129,52 +126,4 @@ func (c *cwruEvaluation) watch(i, head int) (alarms, caught, of int, err error) 
 		}
 	}
 	return alarms, caught, of, nil
-}
-
-// charts draws, for the smallest fault of each part, the spectrum of the envelope with
-// the lines of that part.
-func (c *cwruEvaluation) charts() error {
-	entry, err := bearing.Lookup(cwruBearing)
-	if err != nil {
-		return err
-	}
-	b := entry.Geometry
-	for _, part := range cwruClasses {
-		var r *CWRURecording
-		for i := range c.recordings {
-			if x := &c.recordings[i]; x.Part == part && (r == nil || x.Mil < r.Mil) {
-				r = x
-			}
-		}
-		e, err := r.envelope(b, cwruLayouts()[0], cwruWindow)
-		if err != nil {
-			return err
-		}
-		n := dsp.GoodLength(cwruWindow)
-		for lo := 0; lo+n <= len(r.Samples); lo += n {
-			e.Add(r.Samples[lo : lo+n])
-		}
-		s := plot.Series{Colour: plot.Blue}
-		for k := 1; k < len(e.Spectrum(0)); k++ {
-			p := 0.0
-			for i := range e.Bands() {
-				p += e.Spectrum(i)[k] / float64(e.Bands()*max(e.Frames(), 1))
-			}
-			s.X, s.Y = append(s.X, float64(k)*e.BinHz()), append(s.Y, 10*math.Log10(max(p, 1e-12)))
-		}
-		line := map[bearing.Part]struct {
-			name string
-			hz   float64
-		}{bearing.OuterRace: {"BPFO", b.BPFO(r.ShaftHz)}, bearing.InnerRace: {"BPFI", b.BPFI(r.ShaftHz)}, bearing.Ball: {"2×BSF", 2 * b.BSF(r.ShaftHz)}}[part]
-		chart := plot.Chart{Title: fmt.Sprintf("%s: spectrum of the squared envelope, %s", r.Name, part), XLabel: "Hz", YLabel: "dB", Series: []plot.Series{s}}
-		for h := range dsp.Harmonics {
-			label := line.name
-			if h > 0 {
-				label = fmt.Sprintf("%d×%s", h+1, line.name)
-			}
-			chart.Marks = append(chart.Marks, plot.Mark{X: float64(h+1) * line.hz, Label: label})
-		}
-		c.report.charts = append(c.report.charts, chart)
-	}
-	return nil
 }

@@ -81,6 +81,8 @@ func ruleAnswers(raceDB float64, rows []faultRow) []answer {
 		v := evidenceIn(rows[i].vector).Accuse(raceDB)
 		a := answer{row: &rows[i], probabilities: []float64{0, 0, 0}, said: slices.Index(cwruClasses, v.Part)}
 		a.probabilities[a.said] = 1
+		e := evidenceIn(rows[i].vector)
+		a.scores = []float64{e.OuterDB - raceDB, e.InnerDB - raceDB, raceDB - max(e.OuterDB, e.InnerDB)}
 		if v.Eliminated {
 			a.said, a.probabilities = -1, []float64{0.25, 0.25, 0.5}
 		}
@@ -96,7 +98,7 @@ func largestAnswers(rows []faultRow) []answer {
 		said := mostLikely(rows[i].vector[:len(cwruClasses)])
 		p := make([]float64, len(cwruClasses))
 		p[said] = 1
-		all = append(all, answer{&rows[i], p, said})
+		all = append(all, answer{row: &rows[i], probabilities: p, said: said, scores: rows[i].vector[:len(cwruClasses)]})
 	}
 	return all
 }

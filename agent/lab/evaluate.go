@@ -6,6 +6,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/millwright-iot/millwright/agent/internal/infer"
 	"github.com/millwright-iot/millwright/fedavg"
@@ -32,6 +33,9 @@ func EvaluateSKAB(ctx context.Context, files []SKABFile) (*Report, error) {
 	if err := addLines(ctx, report, files, SKABJob(model.KindGaussian), Federated, Central, LocalOnly); err != nil {
 		return nil, err
 	}
+	if err := addChosen(ctx, report, files); err != nil {
+		return nil, err
+	}
 	if err := addLines(ctx, report, files, SKABJob(model.KindAutoencoder), Federated, Central, LocalOnly); err != nil {
 		return nil, err
 	}
@@ -56,24 +60,38 @@ func addLines(ctx context.Context, report *Report, files []SKABFile, spec job.Sp
 		if err != nil {
 			return err
 		}
-		globals, err := t.learn(ctx, files, rows, how)
+		said, err := t.detectAll(ctx, files, rows, how)
 		if err != nil {
-			return fmt.Errorf("learn %s, %s: %w", spec.Name, how, err)
+			return fmt.Errorf("%s, %s: %w", spec.Name, how, err)
 		}
 		line := Line{Source: Ours, Name: spec.Model.Kind, Learning: how}
 		if how == Federated {
 			line.BytesPerUpdate, line.Compression = t.bytesPerUpdate(), string(t.method)
+			if t.family.Learning() == model.Gradient {
+				line.Losses = slices.Clone(t.losses)
+			}
 		}
 		for i := range files {
-			said, err := detect(spec, globals[i], rows[i], files[i])
-			if err != nil {
-				return fmt.Errorf("score %s: %w", files[i].Name, err)
-			}
-			line.Add(files[i], said)
+			line.Add(files[i], said[i])
 		}
 		report.Lines = append(report.Lines, line.Done())
 	}
 	return nil
+}
+
+// detectAll learns, and follows each machine through its file.
+func (t *trainer) detectAll(ctx context.Context, files []SKABFile, rows [][]featureRow, how string) ([]told, error) {
+	globals, err := t.learn(ctx, files, rows, how)
+	if err != nil {
+		return nil, fmt.Errorf("learn: %w", err)
+	}
+	said := make([]told, len(files))
+	for i := range files {
+		if said[i], err = detect(t.spec, globals[i], rows[i], files[i]); err != nil {
+			return nil, fmt.Errorf("score %s: %w", files[i].Name, err)
+		}
+	}
+	return said, nil
 }
 
 func skabRows(ctx context.Context, files []SKABFile, spec job.Spec) ([][]featureRow, error) {
@@ -101,14 +119,14 @@ func skabRows(ctx context.Context, files []SKABFile, spec job.Spec) ([][]feature
 
 // detect follows one machine through its file. Only windows of the head are in
 // its baseline, and no label is seen.
-func detect(spec job.Spec, global []fedavg.Vector, rows []featureRow, f SKABFile) ([]bool, error) {
+func detect(spec job.Spec, global []fedavg.Vector, rows []featureRow, f SKABFile) (told, error) {
 	d, err := infer.NewDetector(spec)
 	if err != nil {
-		return nil, err
+		return told{}, err
 	}
 	if global != nil {
 		if err := d.SetModel(global, 1); err != nil {
-			return nil, err
+			return told{}, err
 		}
 	}
 	return follow(d, rows, f.Times)

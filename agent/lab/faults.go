@@ -26,6 +26,7 @@ type answer struct {
 	row           *faultRow
 	probabilities []float64 // of the classes
 	said          int       // the class, or −1 for unknown
+	scores        []float64 // of the classes, for ranking; nil if the probabilities rank as well
 }
 
 // folds lists the distinct folds in order.
@@ -76,6 +77,7 @@ type classifier struct {
 type classifierSpec struct {
 	model  model.SoftmaxSpec
 	rounds int
+	watch  func(losses []float64) // told after a fit the loss before each round, if not nil
 }
 
 const stepRate = 0.5
@@ -107,6 +109,9 @@ func fitClassifier(ctx context.Context, spec classifierSpec, participants [][]fa
 	global, err := t.train(ctx, sets)
 	if err != nil {
 		return nil, err
+	}
+	if spec.watch != nil {
+		spec.watch(t.losses)
 	}
 	m, err := family.Load(global)
 	if err != nil {
@@ -157,7 +162,7 @@ func (c *classifier) answers(rows []faultRow) []answer {
 	for i := range rows {
 		z := c.scale.Standardize(c.z, rows[i].vector)
 		class, _ := c.model.Classify(z)
-		out = append(out, answer{&rows[i], c.model.Probabilities(nil, z), slices.Index(c.model.Classes(), class)})
+		out = append(out, answer{row: &rows[i], probabilities: c.model.Probabilities(nil, z), said: slices.Index(c.model.Classes(), class)})
 	}
 	return out
 }

@@ -22,6 +22,7 @@ type FaultReport struct {
 	Lines      []FaultLine `json:"lines"`
 
 	charts []plot.Chart
+	losses []plot.Series // of federated models, for a learning curve
 }
 
 // FaultLine is one row of the table. What is absent was not published or has no meaning.
@@ -47,9 +48,13 @@ type FaultLine struct {
 	// Confusion counts windows: rows are true classes, columns answers, the last
 	// being "unknown".
 	Confusion [][]int `json:"confusion,omitempty"`
-	Note      string  `json:"note,omitempty"`
+	// Rankings of windows by each class's score against the rest; of two classes, the
+	// second only.
+	Rankings map[string]*Ranking `json:"rankings,omitempty"`
+	Note     string              `json:"note,omitempty"`
 
 	coverage plot.Series
+	at       map[string]*Confusion // of the likeliest class against the rest
 }
 
 // judgeFaults works the figures out. Machines are judged by mean probabilities,
@@ -107,6 +112,7 @@ func judgeFaults(line FaultLine, classes []string, answers []answer, verdict fun
 		line.AnsweredRight = new(right / answered)
 	}
 	line.coverage = coverageCurve(answers)
+	line.rank(classes, answers)
 	return line
 }
 
@@ -158,7 +164,7 @@ func nullFaults(rows []faultRow, classes []string) FaultLine {
 		p[mostLikely(count)] = 1
 		var all []answer
 		for i := range test {
-			all = append(all, answer{&test[i], p, mostLikely(count)})
+			all = append(all, answer{row: &test[i], probabilities: p, said: mostLikely(count)})
 		}
 		return all, nil
 	})
@@ -172,7 +178,7 @@ func (r *FaultReport) head() []string {
 	for _, c := range r.Classes {
 		head = append(head, c+" %")
 	}
-	return append(head, "answered %", "of these right %", "")
+	return append(head, "AUROC", "AUPRC", "answered %", "of these right %", "")
 }
 
 func (r *FaultReport) cells(l FaultLine) []string {
@@ -191,7 +197,8 @@ func (r *FaultReport) cells(l FaultLine) []string {
 			cells = append(cells, "–")
 		}
 	}
-	return append(cells, percent(l.Answered), percent(l.AnsweredRight), l.Note)
+	auroc, auprc := l.meanAreas()
+	return append(cells, auroc, auprc, percent(l.Answered), percent(l.AnsweredRight), l.Note)
 }
 
 // WriteTable implements Result.
@@ -220,7 +227,9 @@ func (r *FaultReport) WriteTable(out io.Writer) error {
 			return err
 		}
 	}
-	fmt.Fprintln(out, "\nNotes")
+	if len(r.Notes) > 0 {
+		fmt.Fprintln(out, "\nNotes")
+	}
 	for _, n := range r.Notes {
 		fmt.Fprintln(out, "  -", n)
 	}
@@ -238,47 +247,4 @@ func (r *FaultReport) confusion(l FaultLine) *plot.Table {
 		t.Rows = append(t.Rows, plot.Row{Cells: cells})
 	}
 	return t
-}
-
-// Page implements Result.
-func (r *FaultReport) Page() plot.Page {
-	head := r.head()
-	t := &plot.Table{Head: head[:len(head)-1]} // notes would make it too wide; they are listed
-	notes := slices.Clone(r.Notes)
-	curve := plot.Chart{Title: "Accuracy of the answers that are given", XLabel: "windows answered, %", YLabel: "of these right, %",
-		X: plot.Range{Min: 0, Max: 100}, Y: plot.Range{Min: 0, Max: 105}}
-	colours := []plot.Colour{plot.Blue, plot.Orange, plot.Green, plot.Red, plot.Purple, plot.Grey}
-	var confusions []plot.Section
-	for _, l := range r.Lines {
-		cells := r.cells(l)
-		t.Rows = append(t.Rows, plot.Row{Cells: cells[:len(cells)-1], Strong: l.Source == Ours && l.Learning == Federated})
-		if note := l.title() + ": " + l.Note; l.Note != "" && !slices.Contains(notes, note) {
-			notes = append(notes, note)
-		}
-		if l.Confusion == nil || l.Learning != Federated {
-			continue
-		}
-		title := l.title()
-		confusions = append(confusions, plot.Section{Title: title, Notes: []string{"Windows by true class (down) and answer (across)."}, Table: r.confusion(l)})
-		if len(curve.Series) < len(colours) {
-			s := l.coverage
-			s.Name, s.Colour = title, colours[len(curve.Series)]
-			if len(s.X) < 5 {
-				s.Style = plot.Points
-			}
-			curve.Series = append(curve.Series, s)
-		}
-	}
-	p := plot.Page{Title: strings.ToUpper(r.Dataset) + ": fault class", Lead: "All models are those of the gateway. A row marked LEAKY has the same machines in training and test."}
-	p.Sections = append(p.Sections, plot.Section{Title: "Results", Notes: notes, Table: t, Charts: append([]plot.Chart{curve}, r.charts...)})
-	p.Sections = append(p.Sections, confusions...)
-	p.Sections = append(p.Sections, plot.Section{Title: "Protocol", Notes: r.Protocol})
-	return p
-}
-
-func (l FaultLine) title() string {
-	if l.Learning == "" {
-		return l.Name
-	}
-	return l.Name + ", " + l.Learning
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/millwright-iot/millwright/agent/lab/plot"
 	"github.com/millwright-iot/millwright/fedavg"
 	"github.com/millwright-iot/millwright/fedavg/model"
 )
@@ -24,20 +25,25 @@ func EvaluateGearbox(ctx context.Context, recordings []GearboxRecording) (*Fault
 		"local only: each plant's own model on the load held out, mean over plants",
 	}}
 	r.Lines = append(r.Lines, nullFaults(rows, r.Classes))
+	var fits [][]float64 // of softmax, as it is learned now
 	methods := []struct {
 		name   string
 		answer func(ctx context.Context, how string, train, test []faultRow) ([]answer, error)
 	}{
 		{"softmax", func(ctx context.Context, how string, train, test []faultRow) ([]answer, error) {
-			return learnedHow(ctx, how, classifierSpec{rounds: 50, model: model.SoftmaxSpec{Classes: gearboxClasses, Healthy: gearboxClasses[0], Unknown: 0.7}}, train, test)
+			return learnedHow(ctx, how, classifierSpec{rounds: 50, watch: func(losses []float64) { fits = append(fits, losses) }, model: model.SoftmaxSpec{Classes: gearboxClasses, Healthy: gearboxClasses[0], Unknown: 0.7}}, train, test)
 		}},
 		{"gaussian detector", gaussianAnswers},
 	}
 	for _, m := range methods {
 		for _, how := range []string{Federated, Central, LocalOnly} {
+			fits = nil
 			answers, err := acrossFolds(rows, func(train, test []faultRow) ([]answer, error) { return m.answer(ctx, how, train, test) })
 			if err != nil {
 				return nil, fmt.Errorf("learn %s, %s: %w", m.name, how, err)
+			}
+			if how == Federated && len(fits) > 0 {
+				r.losses = append(r.losses, lossCurve(m.name, plot.Blue, fits))
 			}
 			line := judgeFaults(FaultLine{Name: m.name, Learning: how}, r.Classes, answers, nil)
 			if how == LocalOnly {

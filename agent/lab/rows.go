@@ -57,23 +57,32 @@ func extract(ctx context.Context, machine string, src sensors.Source, spec job.F
 	return rows, nil
 }
 
-// follow gives rows to a detector and returns, for each of times, whether the
-// machine was in alarm by what was known then: the last window that had ended
-// one second after the row, which is the row's own when rows come each second.
-func follow(d *infer.Detector, rows []featureRow, times []time.Time) ([]bool, error) {
-	said := make([]bool, len(times))
-	active, next := false, 0
-	for i, t := range times {
-		for ; next < len(rows) && !rows[next].end.After(t.Add(time.Second)); next++ {
+// told is what a detector said of each row of a recording.
+type told struct {
+	alarm []bool    // the machine was in alarm
+	score []float64 // relative to its threshold, before hysteresis; 0 while there was none
+}
+
+// follow gives rows to a detector and returns, for each of times, what was known
+// then: the last window that had ended one second after the row, which is the row's
+// own when rows come each second.
+func follow(d *infer.Detector, rows []featureRow, times []time.Time) (told, error) {
+	t := told{make([]bool, len(times)), make([]float64, len(times))}
+	active, score, next := false, 0.0, 0
+	for i, at := range times {
+		for ; next < len(rows) && !rows[next].end.After(at.Add(time.Second)); next++ {
 			out, err := d.Observe(rows[next].end, rows[next].vector)
 			if err != nil {
-				return nil, err
+				return told{}, err
 			}
 			active = out.Active
+			if out.State == infer.Running {
+				score = out.Raw / d.Threshold()
+			}
 		}
-		said[i] = active
+		t.alarm[i], t.score[i] = active, score
 	}
-	return said, nil
+	return t, nil
 }
 
 // baselineZ returns the standardised healthy head of a machine, which is what it

@@ -29,6 +29,9 @@ func (c *Confusion) Add(truth, said []bool) {
 	}
 }
 
+// Said is how many rows were called anomalous.
+func (c Confusion) Said() int { return c.TP + c.FP }
+
 // F1 is TP/(TP + (FP+FN)/2), 0 when there is nothing to find and nothing said.
 func (c Confusion) F1() float64 { return ratio(c.TP, float64(c.TP)+float64(c.FP+c.FN)/2) }
 

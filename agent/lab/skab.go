@@ -53,14 +53,16 @@ const (
 // SKABJob is the job that machines of the benchmark run: causal means of 15 s,
 // one a second, scored by model, which "gaussian" and "autoencoder" name. Every
 // setting is a default or from the published protocol; none is tuned on labels.
-func SKABJob(kind string) job.Spec {
+func SKABJob(kind string) job.Spec { return skabJob(kind, skabWindow) }
+
+func skabJob(kind string, windowRows int) job.Spec {
 	s := job.Spec{
 		Name: "skab-" + kind, Class: "skab-pump",
-		Features: job.FeatureSpec{Window: skabWindow * time.Second, Hop: time.Second},
+		Features: job.FeatureSpec{Window: time.Duration(windowRows) * time.Second, Hop: time.Second},
 		Model:    model.Spec{Kind: kind},
-		// The head's last row closes window number SKABHead−skabWindow. The protocol
+		// The head's last row closes window number SKABHead−windowRows. The protocol
 		// scores each row, so there is no on-delay.
-		Alarm: job.AlarmSpec{Baseline: SKABHead - skabWindow, OnDelay: 1},
+		Alarm: job.AlarmSpec{Baseline: SKABHead - windowRows, OnDelay: 1},
 	}
 	for _, c := range SKABColumns {
 		s.Features.Channels = append(s.Features.Channels, job.ChannelFeatures{Channel: c.Channel, Features: []string{"mean"}})

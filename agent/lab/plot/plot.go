@@ -11,6 +11,8 @@ type Chart struct {
 	X, Y   Range
 	Series []Series
 	Marks  []Mark
+	// Square makes the frame as high as it is wide, as suits two axes of one unit.
+	Square bool
 }
 
 // Range is a closed interval of an axis.
@@ -23,6 +25,7 @@ type Style uint8
 const (
 	Line   Style = iota // through (X, Y)
 	Points              // dots at (X, Y)
+	Rings               // rings at (X, Y), to stand out from curves
 	Whisks              // vertical strokes from (X, Low) to (X, High)
 	Band                // the area between (X, Low) and (X, High)
 )
@@ -37,7 +40,8 @@ type Series struct {
 	Titles    []string // of points, shown by the pointer; may be nil
 }
 
-// Mark is a labelled vertical line, such as a fault frequency.
+// Mark is a labelled vertical line, such as a fault frequency. Without a label it is
+// drawn fainter, such as a sideband.
 type Mark struct {
 	X     float64
 	Label string

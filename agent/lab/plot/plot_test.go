@@ -31,8 +31,8 @@ func TestChart_PlacesValues(t *testing.T) {
 	}}
 	s := string(c.SVG())
 	wellFormed(t, s)
-	// The frame goes from (58, 354) to (628, 50); its middle is (343, 202).
-	for _, want := range []string{`cx="58" cy="354"`, `cx="343" cy="202"`, `cx="628" cy="50"`, "a &lt; b &amp; c", "&lt;one&gt;"} {
+	// The frame goes from (58, 358) to (628, 54); its middle is (343, 206).
+	for _, want := range []string{`cx="58" cy="358"`, `cx="343" cy="206"`, `cx="628" cy="54"`, "a &lt; b &amp; c", "&lt;one&gt;"} {
 		if !strings.Contains(s, want) {
 			t.Errorf("no %s in\n%s", want, s)
 		}
@@ -56,6 +56,53 @@ func TestChart_EveryStyle(t *testing.T) {
 	}
 	if d := regexp.MustCompile(`stroke-width="1.8" d="([^"]+)"`).FindStringSubmatch(s); len(d) != 2 || strings.Count(d[1], "M") != 2 {
 		t.Errorf("a line breaks where a value is missing: %q", d)
+	}
+}
+
+// A square frame is 570 by 570; a legend that is too long for one line makes the chart
+// higher by a line and leaves the frame as it is.
+func TestChart_SquareAndLegend(t *testing.T) {
+	c := Chart{Square: true, X: Range{0, 1}, Y: Range{0, 1}}
+	for range 3 {
+		c.Series = append(c.Series, Series{Name: strings.Repeat("long name ", 5), Style: Rings, X: []float64{0, 1}, Y: []float64{0, 1}})
+	}
+	s := string(c.SVG())
+	wellFormed(t, s)
+	// Two of 354 do not fit into 582, so there are three lines: top 90, foot 660.
+	for _, want := range []string{`viewBox="0 0 640 706"`, `cx="58" cy="660"`, `cx="628" cy="90"`, `y="78"`} {
+		if !strings.Contains(s, want) {
+			t.Errorf("no %s in\n%s", want, s)
+		}
+	}
+	if n := strings.Count(s, `class="ring"`); n != 9 { // two points and a key each
+		t.Errorf("%d rings, want 9", n)
+	}
+}
+
+// A long curve takes no more of the page than can be seen, and keeps its ends and its
+// spikes.
+func TestChart_LongCurve(t *testing.T) {
+	var s Series
+	for i := range 100000 {
+		s.X, s.Y = append(s.X, float64(i)), append(s.Y, 0)
+	}
+	s.Y[50000] = 1
+	c := Chart{X: Range{0, 99999}, Y: Range{0, 1}, Series: []Series{s}}
+	d := regexp.MustCompile(`stroke-width="1.8" d="([^"]+)"`).FindStringSubmatch(string(c.SVG()))
+	if len(d) != 2 || len(d[1]) > 40000 {
+		t.Fatalf("%d bytes", len(d[1]))
+	}
+	if !strings.HasPrefix(d[1], "M58 358") || !strings.HasSuffix(d[1], "L628 358") || !strings.Contains(d[1], "L343 54") {
+		t.Errorf("%.40s … %s", d[1], d[1][len(d[1])-20:])
+	}
+}
+
+func TestTable_Align(t *testing.T) {
+	table := Table{Head: []string{"name", "n", "share", "mixed", "time", "empty"}, Rows: []Row{
+		{Cells: []string{"a", "1", "20/20", "1", "32 s", "–"}}, {Cells: []string{"2", "−1.5", "–", "x", "–", "–"}},
+	}}
+	if got, want := strings.Join(table.Align(), ","), ",n,n,,n,n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

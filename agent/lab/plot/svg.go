@@ -4,15 +4,20 @@ import (
 	"fmt"
 	"html"
 	"html/template"
+	"math"
 	"strconv"
 	"strings"
 )
 
-// Size of a chart in its own units; it scales to the width of the page.
+// Size of a chart in its own units; it scales to the width of the page. A legend of more
+// than one line makes it higher.
 const (
-	width, height            = 640, 400
-	left, right, top, bottom = 58, 12, 50, 46
-	keyWidth, letterWidth    = 14, 6.4 // of the legend
+	width                 = 640
+	left, right           = 58, 12
+	bottom, frameHeight   = 46, 304
+	firstLegend           = 36 // of its text's foot
+	legendLine            = 18
+	keyWidth, letterWidth = 14, 6.4 // of the legend
 )
 
 // SVG draws c as an inline element.
@@ -25,27 +30,48 @@ func (c Chart) SVG() template.HTML {
 	for _, m := range c.Marks {
 		xs = append(xs, m.X)
 	}
+	keys, lines := legend(c.Series)
+	w := &writer{top: firstLegend + lines*legendLine}
+	w.foot = w.top + frameHeight
+	if c.Square {
+		w.foot = w.top + width - left - right
+	}
+	height := w.foot + bottom
 	x := newAxis(c.X, xs, left, width-right)
-	y := newAxis(c.Y, ys, height-bottom, top)
-	w := &writer{}
+	y := newAxis(c.Y, ys, float64(w.foot), float64(w.top))
 	w.printf(`<svg class="chart" viewBox="0 0 %d %d" role="img" aria-label="%s" xmlns="http://www.w3.org/2000/svg">`, width, height, html.EscapeString(c.Title))
 	w.text(width/2, 16, "middle", "title", c.Title)
 	w.axes(x, y, c)
 	for _, m := range c.Marks {
 		if p := x.pixel(m.X); drawable(m.X) && m.X >= x.from && m.X <= x.to {
-			w.printf(`<line class="mark" x1="%s" x2="%s" y1="%d" y2="%d"/>`, px(p), px(p), top, height-bottom)
-			w.text(p+3, top+10, "start", "small", m.Label)
+			if m.Label == "" {
+				w.printf(`<line class="mark faint" x1="%s" x2="%s" y1="%d" y2="%d"/>`, px(p), px(p), w.top, w.foot)
+				continue
+			}
+			w.printf(`<line class="mark" x1="%s" x2="%s" y1="%d" y2="%d"/>`, px(p), px(p), w.top, w.foot)
+			w.text(p+3, float64(w.top+10), "start", "small", m.Label)
 		}
 	}
 	for _, s := range c.Series {
 		w.series(s, x, y)
 	}
-	w.legend(c.Series)
+	for _, k := range keys {
+		if k.ring {
+			w.printf(`<circle class="ring" cx="%s" cy="%d" r="5" stroke="%s"/>`, px(k.x+keyWidth/2), k.line*legendLine+firstLegend+2, k.colour)
+			w.text(k.x+keyWidth+5, float64(k.line*legendLine+firstLegend+6), "start", "small", k.name)
+			continue
+		}
+		w.printf(`<rect x="%s" y="%d" width="%d" height="4" fill="%s"/>`, px(k.x), k.line*legendLine+firstLegend, keyWidth, k.colour)
+		w.text(k.x+keyWidth+5, float64(k.line*legendLine+firstLegend+6), "start", "small", k.name)
+	}
 	w.printf("</svg>")
 	return template.HTML(w.String()) // all text is escaped above
 }
 
-type writer struct{ strings.Builder }
+type writer struct {
+	strings.Builder
+	top, foot int // of the frame
+}
 
 func (w *writer) printf(format string, args ...any) { fmt.Fprintf(w, format, args...) }
 
@@ -56,27 +82,31 @@ func (w *writer) text(x, y float64, anchor, class, s string) {
 func (w *writer) axes(x, y axis, c Chart) {
 	for _, t := range x.ticks {
 		p := px(x.pixel(t))
-		w.printf(`<line class="grid" x1="%s" x2="%s" y1="%d" y2="%d"/>`, p, p, top, height-bottom)
-		w.text(x.pixel(t), height-bottom+16, "middle", "small", number(t))
+		w.printf(`<line class="grid" x1="%s" x2="%s" y1="%d" y2="%d"/>`, p, p, w.top, w.foot)
+		w.text(x.pixel(t), float64(w.foot+16), "middle", "small", number(t))
 	}
 	for _, t := range y.ticks {
 		p := px(y.pixel(t))
 		w.printf(`<line class="grid" x1="%d" x2="%d" y1="%s" y2="%s"/>`, left, width-right, p, p)
 		w.text(left-6, y.pixel(t)+4, "end", "small", number(t))
 	}
-	w.text((left+width-right)/2, height-8, "middle", "small", c.XLabel)
-	w.printf(`<text class="small" transform="translate(14 %d) rotate(-90)" text-anchor="middle">%s</text>`, (top+height-bottom)/2, html.EscapeString(c.YLabel))
+	w.text((left+width-right)/2, float64(w.foot+38), "middle", "small", c.XLabel)
+	w.printf(`<text class="small" transform="translate(14 %d) rotate(-90)" text-anchor="middle">%s</text>`, (w.top+w.foot)/2, html.EscapeString(c.YLabel))
 }
 
 func (w *writer) series(s Series, x, y axis) {
 	colour := s.Colour.hex()
 	switch s.Style {
-	case Points:
+	case Points, Rings:
+		look := `r="3" fill-opacity=".8" fill="` + colour + `"`
+		if s.Style == Rings {
+			look = `r="6" class="ring" stroke="` + colour + `"`
+		}
 		for i := range s.X {
 			if !drawable(s.X[i]) || !drawable(s.Y[i]) {
 				continue
 			}
-			w.printf(`<circle cx="%s" cy="%s" r="3" fill="%s" fill-opacity=".8">`, px(x.pixel(s.X[i])), px(y.pixel(s.Y[i])), colour)
+			w.printf(`<circle cx="%s" cy="%s" %s>`, px(x.pixel(s.X[i])), px(y.pixel(s.Y[i])), look)
 			if i < len(s.Titles) {
 				w.printf(`<title>%s</title>`, html.EscapeString(s.Titles[i]))
 			}
@@ -106,33 +136,53 @@ func (w *writer) series(s Series, x, y axis) {
 	}
 }
 
+// line leaves out points that lie on the one before, to within finest; so a curve of
+// any length takes no more than the picture can show.
 func (w *writer) line(s Series, x, y axis, colour string) {
+	const finest = 0.3
 	var d strings.Builder
 	next := "M"
+	lastX, lastY := 0.0, 0.0
 	for i := range s.X {
 		if !drawable(s.X[i]) || !drawable(s.Y[i]) {
 			next = "M"
 			continue
 		}
-		d.WriteString(next + px(x.pixel(s.X[i])) + " " + px(y.pixel(s.Y[i])))
-		next = "L"
+		px1, py1 := x.pixel(s.X[i]), y.pixel(s.Y[i])
+		if next == "L" && i+1 < len(s.X) && math.Abs(px1-lastX) < finest && math.Abs(py1-lastY) < finest {
+			continue
+		}
+		d.WriteString(next + px(px1) + " " + px(py1))
+		next, lastX, lastY = "L", px1, py1
 	}
 	if d.Len() > 0 {
 		w.printf(`<path fill="none" stroke="%s" stroke-width="1.8" d="%s"/>`, colour, d.String())
 	}
 }
 
-// legend lists the named series in one line below the title.
-func (w *writer) legend(all []Series) {
-	at := float64(left)
+// key is one entry of a legend.
+type key struct {
+	x            float64
+	line         int
+	name, colour string
+	ring         bool
+}
+
+// legend sets the named series below the title, in as many lines as they take.
+func legend(all []Series) (keys []key, lines int) {
+	at, lines := float64(left), 1
 	for _, s := range all {
 		if s.Name == "" {
 			continue
 		}
-		w.printf(`<rect x="%s" y="%d" width="%d" height="4" fill="%s"/>`, px(at), top-14, keyWidth, s.Colour.hex())
-		w.text(at+keyWidth+5, top-8, "start", "small", s.Name)
-		at += keyWidth + 20 + letterWidth*float64(len([]rune(s.Name)))
+		wide := keyWidth + 20 + letterWidth*float64(len([]rune(s.Name)))
+		if at > left && at+wide > width {
+			at, lines = left, lines+1
+		}
+		keys = append(keys, key{at, lines - 1, s.Name, s.Colour.hex(), s.Style == Rings})
+		at += wide
 	}
+	return keys, lines
 }
 
 // px writes a coordinate with a tenth of a pixel.
