@@ -127,7 +127,7 @@ func (c collector) collect() {
 		for reason, n := range s.Refused {
 			c.count(descRefused, n, s.Name, reason)
 		}
-		for _, state := range []infer.State{infer.Waiting, infer.Baseline, infer.Running, infer.Stale} {
+		for _, state := range []infer.State{infer.Waiting, infer.Baseline, infer.Running, infer.Off, infer.Stale} {
 			c.gauge(descState, truth(state == s.State), s.Name, string(state))
 		}
 		c.gauge(descBaseline, float64(s.Have), s.Name)

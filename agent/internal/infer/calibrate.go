@@ -77,7 +77,7 @@ func (d *Detector) Restore(rows [][]float64, state alarm.State) error {
 		}
 		d.keep(row)
 	}
-	if len(d.rows) < d.spec.Alarm.Baseline {
+	if len(d.rows) < d.spec.Alarm.Baseline || d.dropOff() {
 		return nil
 	}
 	if err := d.complete(context.Background()); err != nil {

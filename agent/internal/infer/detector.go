@@ -23,6 +23,7 @@ const (
 	Waiting  State = "waiting"  // no window yet
 	Baseline State = "baseline" // collecting healthy windows
 	Running  State = "running"  // scored
+	Off      State = "off"      // stands still: not scored
 	Stale    State = "stale"    // no window for too long
 )
 
@@ -38,9 +39,12 @@ type Reason struct {
 // Output is what one feature vector led to.
 type Output struct {
 	At    time.Time // end of the window
-	State State     // Baseline or Running
+	State State     // Baseline, Running or Off
 	// Have of Want baseline windows are collected.
 	Have, Want int
+	// Rewritten says that baseline windows were dropped, as the machine was off in
+	// them: BaselineRows are those that count.
+	Rewritten bool
 	// What follows is set while Running. Raw is the model's score; Score is
 	// relative: 1 is the alarm threshold.
 	Raw, Score float64
@@ -70,6 +74,7 @@ type Detector struct {
 	own     model.Family // of the local model: that of the job, else Gaussian
 	tracker *alarm.Tracker
 
+	levels   []level         // tell when the machine is off
 	rows     [][]float64     // raw baseline rows, in the order they came
 	slab     []float64       // backs rows
 	baseline *model.Baseline // nil until complete
@@ -139,13 +144,21 @@ func (d *Detector) Observe(at time.Time, x []float64) (Output, error) {
 	if err := d.check(x); err != nil {
 		return Output{}, err
 	}
+	out := Output{At: at, State: Baseline, Have: len(d.rows), Want: d.spec.Alarm.Baseline}
+	if d.off(x) {
+		return d.resting(out), nil
+	}
 	if d.model != nil {
 		return d.score(at, x), nil
 	}
 	d.keep(x)
-	out := Output{At: at, State: Baseline, Have: len(d.rows), Want: d.spec.Alarm.Baseline}
+	out.Have = len(d.rows)
 	if len(d.rows) < d.spec.Alarm.Baseline {
 		return out, nil
+	}
+	out.Rewritten = d.dropOff()
+	if out.Have = len(d.rows); out.Rewritten {
+		return out, nil // the places are filled with windows of a machine that runs
 	}
 	if err := d.complete(context.Background()); err != nil {
 		d.rows, d.slab = d.rows[:0], nil

@@ -144,8 +144,8 @@ func TestTail_KeepsTheBudget(t *testing.T) {
 					t.Errorf("%s, delay %d, %d windows: %.2f alarms a machine-month, budget %v", p.name, delay, windows, sum, budget)
 				}
 				// Nor by never alarming.
-				if most := 2 * largest; highest > most {
-					t.Errorf("%s, delay %d, %d windows: threshold %v, more than twice the largest score, %v", p.name, delay, windows, highest, most)
+				if most := 3 * largest; highest > most {
+					t.Errorf("%s, delay %d, %d windows: threshold %v, more than three times the largest score, %v", p.name, delay, windows, highest, most)
 				}
 			}
 		}

@@ -101,6 +101,7 @@ func (m *Machine) newTrack(spec job.Spec, r Release, st alarm.State) (*track, er
 		return nil, err
 	}
 	spec = d.Spec()
+	d.SetLevels(m.levels(spec.Features))
 	t := &track{spec: spec, digest: spec.Digest(), detector: d}
 	known := slices.IndexFunc(m.fronts, func(f *front) bool { return f.key.Features == m.featuresDigest(spec.Features) })
 	if known >= 0 {
@@ -128,7 +129,10 @@ func (m *Machine) newTrack(spec job.Spec, r Release, st alarm.State) (*track, er
 	}
 	if known < 0 {
 		m.fronts = append(m.fronts, t.front)
-		t.front.stored = len(rows)
+		t.front.stored, _ = d.Progress()
+		if t.front.stored < min(len(rows), spec.Alarm.Baseline) {
+			m.rewrite(t)
+		}
 		t.front.recent = m.memory.Count(t.front.key, samples.Recent)
 	}
 	t.front.tracks = append(t.front.tracks, t)

@@ -122,6 +122,9 @@ func (m *Machine) state(t *track) infer.State {
 	if time.Since(t.at) > after || len(m.gone) > 0 {
 		return infer.Stale
 	}
+	if t.out.State == infer.Off {
+		return infer.Off
+	}
 	return st
 }
 

@@ -292,6 +292,8 @@ func (p *Publisher) document(s *Score) scoreDocument {
 	}
 	if s.Output.State == infer.Baseline {
 		d.Baseline = &progress{s.Output.Have, s.Output.Want}
+	}
+	if s.Output.State != infer.Running {
 		return d
 	}
 	d.Score, d.Zone, d.Advice = &s.Output.Score, s.Output.Zone, s.Output.Advice

@@ -37,6 +37,10 @@ func (p *printer) Scored(_ string, _ job.Spec, out *infer.Output) {
 		fmt.Fprintf(p.out, "  baseline %d of %d\n", out.Have, out.Want)
 		return
 	}
+	if out.State == infer.Off {
+		fmt.Fprintln(p.out, "  the machine is off")
+		return
+	}
 	fmt.Fprintf(p.out, "  score %s, zone %s", number(out.Score), out.Zone)
 	for _, r := range out.Reasons {
 		fmt.Fprintf(p.out, ", %s %.0f %%", r.Feature, 100*r.Share)

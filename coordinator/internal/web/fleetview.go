@@ -22,6 +22,7 @@ var stateHelp = map[string]string{
 	"waiting":  "no measurements yet: check its source in the agent's configuration",
 	"baseline": "learning what is normal on this machine",
 	"running":  "scored against its own baseline",
+	"off":      "stands still: not scored until it runs",
 	"stale":    "measurements have stopped: the score is the last one known",
 }
 
@@ -40,6 +41,8 @@ type machineView struct {
 	Reasons          []reason
 	Model, ModelURL  string
 	At               stamp
+	Fault, Life      string // in few words; empty while nothing is known
+	Drift            string // what drifts; empty: nothing
 }
 
 func (b *builder) machineView(g *fleet.Gateway, m *fleet.Machine, reasons int) machineView {
@@ -52,6 +55,17 @@ func (b *builder) machineView(g *fleet.Gateway, m *fleet.Machine, reasons int) m
 	} else {
 		v.Model = none
 	}
+	if f := newFaultView(m.Fault); f != nil && !f.Unknown && m.Alarm {
+		v.Fault = f.Name + " " + f.Percent
+	}
+	if l := b.lifeView(m.Life); l != nil {
+		v.Life = l.Text + " left"
+	}
+	var drift []string
+	for _, d := range m.Drift {
+		drift = append(drift, d.Subject)
+	}
+	v.Drift = strings.Join(drift[:min(len(drift), maxSubjects)], ", ")
 	if m.ModelVersion > 0 {
 		v.Model = m.Job + " v" + strconv.FormatUint(m.ModelVersion, 10)
 		v.ModelURL = "/models"
@@ -113,6 +127,7 @@ func (b *builder) fleet() {
 	}
 	data := struct {
 		Tiles       *piece
+		Drift       *piece
 		Empty       *empty
 		Query       string
 		ZoneOptions []option
@@ -132,6 +147,7 @@ func (b *builder) fleet() {
 		return
 	}
 	data.Tiles = b.tiles()
+	data.Drift = b.piece("drift-notice", "", b.wholeClasses())
 	q, zone, order := strings.ToValidUTF8(strings.TrimSpace(b.query.Get("q")), "\uFFFD"), b.query.Get("zone"), b.query.Get("sort")
 	data.Query, data.Filtered = q, q != "" || zone != ""
 	for _, o := range []option{{Value: "", Text: "all zones"}, {Value: "A", Text: "zone A"}, {Value: "B", Text: "zone B"},
