@@ -18,7 +18,7 @@ import (
 const tokenCommand = "millwright-coordinator token create"
 
 // apiPaths is what an unknown address is answered with.
-const apiPaths = "/api/v1/fleet, /gateways, /jobs, /rounds, /models, /alarms, /snapshot and /models/JOB/VERSION.safetensors"
+const apiPaths = "/api/v1/fleet, /gateways, /jobs, /rounds, /models, /alarms, /drift, /snapshot and /models/JOB/VERSION.safetensors"
 
 // routeAPI adds the addresses below /api/. Every answer is the newest state;
 // lists come as {"at": time, NAME: [...]} with the fields of package fleet.
@@ -39,6 +39,7 @@ func (h *handler) routeAPI(mux *http.ServeMux) {
 	list("rounds", func(s *fleet.Snapshot) any { return s.Rounds })
 	list("models", func(s *fleet.Snapshot) any { return s.Models })
 	list("alarms", func(s *fleet.Snapshot) any { return s.Alarms })
+	list("drift", func(s *fleet.Snapshot) any { return s.Drift })
 	mux.HandleFunc("/api/v1/models/{job}/{file}", h.download)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusNotFound, "there is nothing at "+r.URL.Path, "ask for one of "+apiPaths)

@@ -69,10 +69,10 @@ func TestAPI_Schema(t *testing.T) {
 		}
 	}
 	machine := decode(t, get(t, plantNow, "/api/v1/gateways"))["gateways"].([]any)[0].(map[string]any)["machines"].([]any)[1]
-	if got := keys(machine); got != "alarm at class job model_version name reasons score state zone" {
+	if got := keys(machine); got != "alarm at class drift evidence fault job life model_version name quality reasons score state trend zone" {
 		t.Errorf("a machine has the fields %s", got)
 	}
-	if got := keys(decode(t, get(t, plantNow, "/api/v1/snapshot"))); got != "alarms at gateways jobs models rounds started version" {
+	if got := keys(decode(t, get(t, plantNow, "/api/v1/snapshot"))); got != "alarms at drift gateways jobs models rounds started version" {
 		t.Errorf("a snapshot has the fields %s", got)
 	}
 }
@@ -98,7 +98,7 @@ func TestAPI_Fleet(t *testing.T) {
 func TestAPI_EmptyIsNotNull(t *testing.T) {
 	s := fleet.Snapshot{At: noon, Gateways: []fleet.Gateway{{Name: "g", Machines: []fleet.Machine{{Name: "m"}}}, {Name: "h"}}, Rounds: []fleet.Round{{Job: "j"}}, Alarms: []fleet.Alarm{{ID: "a"}}}
 	for _, snapshot := range []fleet.Snapshot{s, {At: noon}} {
-		for _, name := range []string{"snapshot", "fleet", "gateways", "jobs", "rounds", "models", "alarms"} {
+		for _, name := range []string{"snapshot", "fleet", "gateways", "jobs", "rounds", "models", "alarms", "drift"} {
 			body := get(t, at(snapshot), "/api/v1/"+name).Body.String()
 			if body = strings.ReplaceAll(body, `"dropped_samples_total":null`, ""); strings.Contains(body, "null") {
 				t.Errorf("/api/v1/%s holds null: %s", name, body)

@@ -18,6 +18,7 @@ func clean(s *fleet.Snapshot) {
 	s.Rounds = listed(s.Rounds)
 	s.Models = listed(s.Models)
 	s.Alarms = listed(s.Alarms)
+	s.Drift = listed(s.Drift)
 	for i := range s.Gateways {
 		g := &s.Gateways[i]
 		g.Machines = listed(g.Machines)

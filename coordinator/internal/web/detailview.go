@@ -121,9 +121,9 @@ func (b *builder) machine(gateway, name string) {
 	v := state{machineView: b.machineView(g, m, -1), Verdict: verdict(m), LastSeen: b.stamp(g.LastSeen)}
 	b.show(m.Name, "machine-page", struct {
 		Name, Gateway, GatewayURL string
-		State                     *piece
+		State, Outlook            *piece
 		Alarms                    *piece
-	}{m.Name, g.Name, gatewayURL(g.Name), b.piece("machine-state", "", v),
+	}{m.Name, g.Name, gatewayURL(g.Name), b.piece("machine-state", "", v), b.piece("machine-outlook", "", b.outlook(m)),
 		b.alarmsOf(func(a *fleet.Alarm) bool { return a.Gateway == gateway && a.Machine == name })})
 }
 
@@ -157,6 +157,8 @@ type alarmView struct {
 	Lasted                      string
 	Reasons                     []reason
 	Model                       string
+	Fault                       string // in few words; empty while nothing is known
+	Judgement                   string // "right", "wrong" or empty
 }
 
 func (b *builder) alarmView(a *fleet.Alarm) *alarmView {
@@ -166,6 +168,12 @@ func (b *builder) alarmView(a *fleet.Alarm) *alarmView {
 		Raised: b.stamp(a.Raised), Cleared: b.stamp(a.Cleared), Reasons: reasonList(a.Reasons, maxRowReasons), Model: modelName(a.Job, a.Version)}
 	if zoneIndex(a.Zone) >= 0 {
 		v.Zone, v.ZoneClass = a.Zone, strings.ToLower(a.Zone)
+	}
+	if f := newFaultView(a.Fault); f != nil && !f.Unknown {
+		v.Fault = f.Name + " " + f.Percent
+	}
+	if a.Verdict == "right" || a.Verdict == "wrong" {
+		v.Judgement = a.Verdict
 	}
 	if !v.Active {
 		v.Lasted = formatSeconds(a.Cleared.Sub(a.Raised).Seconds())

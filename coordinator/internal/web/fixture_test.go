@@ -97,6 +97,7 @@ func plant(at time.Time) fleet.Snapshot {
 	for i := range s.Gateways[2].Machines {
 		s.Gateways[2].Machines[i].At = ago(3 * time.Hour)
 	}
+	advise(&s, at)
 	s.Jobs = []fleet.Job{
 		{Name: "pump-autoencoder", Class: "process-pump", Model: "autoencoder", Role: "shadow", Digest: strings.Repeat("9a1c", 16), Version: 0, Ready: 0,
 			Waiting: map[string]string{"augsburg-hall-2": "needs 300 feature vectors, has 212", "brno-line-a": "needs 300 feature vectors, has 212"}},
@@ -146,7 +147,38 @@ func plant(at time.Time) fleet.Snapshot {
 		alarm("c3", "cork-utilities", "booster-1", "C", 1.22, 5*time.Hour, 0, contributions("vibration.velocity_rms", 0.5)),
 		alarm("a2", "augsburg-hall-2", "feed-pump-2", "C", 1.09, 30*time.Hour, 7*time.Minute, contributions("vibration.kurtosis", 0.44)),
 	}
+	s.Alarms[0].Verdict, s.Alarms[3].Verdict = "wrong", "right"
+	s.Alarms[1].Fault = &fleet.Fault{Class: "inner-race", Probability: 0.92, Job: "bearing-faults", ModelVersion: 4}
+	for i, q := range []fleet.Quality{{TruePositives: 12, FalsePositives: 1, FalseNegatives: 2, Hours: 1850}, {TruePositives: 4, FalsePositives: 3, Hours: 2400}} {
+		s.Models[i].Quality = &q
+	}
 	return s
+}
+
+// advise adds what is known beside scores: a fault with its evidence, lives, trends,
+// drift of one machine and of the whole class, verdicts and what follows from them.
+func advise(s *fleet.Snapshot, at time.Time) {
+	ago := func(d time.Duration) time.Time { return at.Add(-d) }
+	hours := func(x float64) *float64 { return &x }
+	warm := fleet.Drift{Monitor: "psi", Subject: "temperature.mean", Kind: "data", Statistic: 0.81, Limit: 0.35, Since: ago(70 * time.Hour)}
+	for g := range s.Gateways {
+		for m := range s.Gateways[g].Machines {
+			if s.Gateways[g].Machines[m].Zone != "" {
+				s.Gateways[g].Machines[m].Drift = []fleet.Drift{warm}
+			}
+		}
+	}
+	sick := &s.Gateways[0].Machines[1]
+	sick.Evidence = &fleet.Evidence{Channel: "vibration", Part: "inner-race", OuterRaceDB: 3.1, InnerRaceDB: 18.4, BallDB: 1.2}
+	sick.Fault = &fleet.Fault{Class: "inner-race", Probability: 0.92, Job: "bearing-faults", ModelVersion: 4}
+	sick.Life = &fleet.Life{Hours: 340, Low: 210, High: 520, Confidence: 0.9, At: ago(3 * time.Hour), Job: "pump-life", ModelVersion: 7}
+	sick.Trend = &fleet.Trend{PerDay: 0.21}
+	sick.Drift = append(sick.Drift, fleet.Drift{Monitor: "adwin", Subject: "score", Kind: "data", Statistic: 0.22, Limit: 0.09, Since: ago(9 * 24 * time.Hour)})
+	sick.Quality = &fleet.Quality{TruePositives: 3, FalsePositives: 1, Hours: 2900}
+	slow := &s.Gateways[1].Machines[0]
+	slow.Trend = &fleet.Trend{PerDay: 0.013, HoursToAlarm: hours(406)}
+	slow.Life = &fleet.Life{Hours: 4000, AtLeast: true, At: ago(time.Hour), Job: "pump-life", ModelVersion: 7}
+	s.Drift = fleet.DriftOf(s.Gateways)
 }
 
 // large is a federation of n gateways with two machines each.

@@ -42,7 +42,7 @@ type machineView struct {
 	Model, ModelURL  string
 	At               stamp
 	Fault, Life      string // in few words; empty while nothing is known
-	Drift            string // what drifts; empty: nothing
+	Drift            string // what drifts on it alone; empty: nothing
 }
 
 func (b *builder) machineView(g *fleet.Gateway, m *fleet.Machine, reasons int) machineView {
@@ -63,7 +63,9 @@ func (b *builder) machineView(g *fleet.Gateway, m *fleet.Machine, reasons int) m
 	}
 	var drift []string
 	for _, d := range m.Drift {
-		drift = append(drift, d.Subject)
+		if !b.wholeClass(m.Class, d) { // which is told once, for all
+			drift = append(drift, d.Subject)
+		}
 	}
 	v.Drift = strings.Join(drift[:min(len(drift), maxSubjects)], ", ")
 	if m.ModelVersion > 0 {

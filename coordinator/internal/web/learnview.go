@@ -133,6 +133,8 @@ type jobView struct {
 	Waiting                       []waiting
 	Loss, Duration, Traffic       *chart
 	HasCharts, NoRound            bool
+	Drift                         *classDriftView // of the class; nil: none
+	Quality                       *qualityView    // of the newest version's alarms; nil: nobody judged them
 }
 
 // waiting is a reason, and who cannot take part because of it.
@@ -147,6 +149,14 @@ func (b *builder) jobView(j *fleet.Job) jobView {
 	v := jobView{Name: j.Name, URL: roundsURL(j.Name), Class: j.Class, Model: j.Model, Role: j.Role, Digest: j.Digest,
 		ShortDigest: shortDigest(j.Digest), Version: j.Version, Planned: j.Rounds, Done: j.Done, Width: "0", Known: true,
 		Ready: j.Ready, Connected: b.sum.Gateways.Connected}
+	if j.Role == "live" {
+		v.Drift = b.classDrift(j.Class)
+	}
+	for _, m := range b.snap.Models {
+		if m.Job == j.Name && m.Release == "live" {
+			v.Quality = newQualityView(m.Quality)
+		}
+	}
 	if j.Rounds > 0 {
 		v.Width = coord(100 * min(1, float64(j.Version)/float64(j.Rounds)))
 	}
