@@ -44,6 +44,7 @@ type Agent struct {
 	store     *samples.Store
 	journal   *journal.Journal
 	labels    *labels.Book
+	taught    lessonBook
 	models    *models.Store
 	machines  []*pipeline.Machine // in the order of the configuration
 	byName    map[string]*pipeline.Machine

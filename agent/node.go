@@ -141,6 +141,12 @@ func (a *Agent) readiness(s *served) uplink.JobReadiness {
 			}
 		}
 	}
+	if r.Ready && s.spec.Purpose() == job.Diagnose {
+		l := a.lessons(s)
+		r.Samples, r.Reason = l.total(), l.lack(s.spec.Model.Softmax)
+		r.Ready = r.Reason == ""
+		return r
+	}
 	switch {
 	case r.Ready:
 	case machines == 0:

@@ -114,7 +114,10 @@ func (m *MachineConfig) Try(channels []string, listener pipeline.Listener, log *
 // forgetful is a memory that keeps nothing.
 type forgetful struct{}
 
-func (forgetful) Add(samples.Key, samples.Kind, time.Time, []float64)          {}
+func (forgetful) Add(samples.Key, samples.Kind, time.Time, []float64) {}
+func (forgetful) Observe(samples.Key, time.Time, []float64, samples.Prediction) {
+}
+func (forgetful) Each(samples.Key, samples.Kind, func(samples.Row) bool) error { return nil }
 func (forgetful) Rows(samples.Key, samples.Kind) ([]samples.Row, error)        { return nil, nil }
 func (forgetful) Newest(samples.Key, samples.Kind, int) ([]samples.Row, error) { return nil, nil }
 func (forgetful) Count(samples.Key, samples.Kind) int                          { return 0 }

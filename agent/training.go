@@ -102,9 +102,9 @@ func (a *Agent) trainingSets(s *served) ([]model.Set, error) {
 		if m.Class() != s.spec.Class {
 			continue
 		}
-		set, ok, err := m.Training(s.digest, rows/left)
+		set, ok, err := m.Training(s.digest, rows/left, a.truth(m, &s.spec))
 		if err != nil {
-			a.log.Error("healthy samples of a machine cannot be read", "machine", m.Name(), "error", err)
+			a.log.Error("windows of a machine cannot be read", "machine", m.Name(), "error", err)
 		}
 		if ok && len(set.Rows) > 0 {
 			sets = append(sets, set)
@@ -115,7 +115,7 @@ func (a *Agent) trainingSets(s *served) ([]model.Set, error) {
 	if len(sets) == 0 {
 		return nil, errors.New(a.readiness(s).Reason)
 	}
-	return sets, nil
+	return sets, teach(s, sets)
 }
 
 // trainAside trains on a thread of low priority, with at most a share of one core. A

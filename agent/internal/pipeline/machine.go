@@ -32,8 +32,10 @@ type Config struct {
 	MaxRecent   int                         // how many recent healthy vectors Memory keeps
 }
 
-// Memory is where a machine keeps healthy feature vectors. *samples.Store is one.
+// Memory is where a machine keeps feature vectors. *samples.Store is one.
 type Memory interface {
+	Observe(key samples.Key, at time.Time, vector []float64, p samples.Prediction)
+	Each(key samples.Key, kind samples.Kind, f func(samples.Row) bool) error
 	Add(key samples.Key, kind samples.Kind, at time.Time, vector []float64)
 	Rows(key samples.Key, kind samples.Kind) ([]samples.Row, error)
 	Newest(key samples.Key, kind samples.Kind, n int) ([]samples.Row, error)
@@ -225,10 +227,13 @@ func (m *Machine) window(f *front, w *window.Window) {
 			m.fault(t, have, err)
 			continue
 		}
+		if out.Rewritten {
+			m.rewrite(t)
+		}
 		healthy = healthy || (out.State == infer.Running && m.inOrder(t, &out))
 		learned = learned || (out.State == infer.Baseline && out.Have > f.stored)
 		out.Advice.Evidence = f.evidence(vector)
-		if t == m.diagnosing {
+		if t == m.diagnosing && out.State == infer.Running {
 			m.diagnose(t, w.End)
 		}
 		out.Advice.Fault = m.faultBy(w.End)
@@ -247,6 +252,7 @@ func (m *Machine) window(f *front, w *window.Window) {
 		f.recent = min(f.recent+1, m.cfg.MaxRecent)
 		m.memory.Add(f.key, samples.Recent, w.End, vector)
 	}
+	m.observe(f, w.End, vector, learned || healthy, quiet && !m.alarming())
 }
 
 // fault handles a vector that a detector refused, or a baseline it could not use.

@@ -281,12 +281,12 @@ func TestMachine_TrainingSetIsStandardised(t *testing.T) {
 	r := newRig(t)
 	spec := pumps("p1", job.Live, 5*time.Second, "mean", "std")
 	r.m.SetJobs([]job.Spec{spec}, nil, nil)
-	if _, ok, err := r.m.Training(spec.Digest(), 1000); ok || err != nil {
+	if _, ok, err := r.m.Training(spec.Digest(), 1000, nil); ok || err != nil {
 		t.Errorf("a machine without baseline offers rows (%v)", err)
 	}
 	r.seconds(120, 0)
 	r.seconds(40, 20) // a fault: nothing to learn from
-	set, ok, err := r.m.Training(spec.Digest(), 1000)
+	set, ok, err := r.m.Training(spec.Digest(), 1000, nil)
 	if err != nil || !ok {
 		t.Fatal(ok, err)
 	}
@@ -302,7 +302,7 @@ func TestMachine_TrainingSetIsStandardised(t *testing.T) {
 	if mean*mean > 1e-18 || square < 1-1e-9 || square > 1+1e-9 {
 		t.Errorf("baseline rows have mean %v and variance %v, want 0 and 1", mean, square)
 	}
-	if _, ok, _ := r.m.Training("unknown", 1000); ok {
+	if _, ok, _ := r.m.Training("unknown", 1000, nil); ok {
 		t.Error("rows for a job the machine does not serve")
 	}
 }
@@ -318,7 +318,7 @@ func TestMachine_InstallWhileScoring(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, _, _ := r.m.Training(spec.Digest(), 1000)
+	set, _, _ := r.m.Training(spec.Digest(), 1000, nil)
 	trained, err := f.Train(context.Background(), f.Init(1), []model.Set{set}, model.TrainOptions{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -382,7 +382,10 @@ func TestMachine_ABlockAllocatesNothing(t *testing.T) {
 
 type noMemory struct{}
 
-func (noMemory) Add(samples.Key, samples.Kind, time.Time, []float64)          {}
+func (noMemory) Add(samples.Key, samples.Kind, time.Time, []float64) {}
+func (noMemory) Observe(samples.Key, time.Time, []float64, samples.Prediction) {
+}
+func (noMemory) Each(samples.Key, samples.Kind, func(samples.Row) bool) error { return nil }
 func (noMemory) Rows(samples.Key, samples.Kind) ([]samples.Row, error)        { return nil, nil }
 func (noMemory) Newest(samples.Key, samples.Kind, int) ([]samples.Row, error) { return nil, nil }
 func (noMemory) Count(samples.Key, samples.Kind) int                          { return 0 }

@@ -1,0 +1,326 @@
+package pipeline
+
+import (
+	"context"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/millwright-iot/millwright/agent/internal/alarm"
+	"github.com/millwright-iot/millwright/agent/internal/infer"
+	"github.com/millwright-iot/millwright/agent/internal/labels"
+	"github.com/millwright-iot/millwright/agent/internal/samples"
+	"github.com/millwright-iot/millwright/fedavg/job"
+	"github.com/millwright-iot/millwright/fedavg/model"
+)
+
+// faults is a job that tells high pressure from low.
+func faults(role string) job.Spec {
+	spec := pumps("faults", role, 5*time.Second, "mean", "std")
+	spec.Model = model.Spec{Kind: model.KindSoftmax, Softmax: &model.SoftmaxSpec{
+		Classes: []string{"ok", "high", "low"}, Healthy: "ok", Epochs: 20, LearningRate: 0.05, Unknown: 0.6,
+	}}
+	spec.Strategy = job.StrategySpec{}
+	spec.Labels = job.LabelSpec{Lead: 30 * time.Second, Settle: 5 * time.Second}
+	return spec.WithDefaults()
+}
+
+// history is a machine that was high for a minute and low for a minute.
+func history(t *testing.T) (r *rig, detect, diagnose job.Spec, list []labels.Label) {
+	r = newRig(t)
+	detect, diagnose = pumps("p1", job.Live, 5*time.Second, "mean", "std"), faults(job.Live)
+	r.m.SetJobs([]job.Spec{detect, diagnose}, nil, nil)
+	r.seconds(150, 0)
+	high := r.now
+	r.seconds(60, 12)
+	r.seconds(60, 0)
+	low := r.now
+	r.seconds(60, -12)
+	list = []labels.Label{
+		{Kind: labels.Fault, Class: "high", From: high, To: high.Add(time.Minute)},
+		{Kind: labels.Failure, Class: "low", At: low.Add(55 * time.Second)},
+	}
+	r.seconds(60, 0)
+	return r, detect, diagnose, list
+}
+
+// rounds trains as a fleet of one.
+func rounds(t *testing.T, spec job.Spec, set model.Set, n int) Release {
+	t.Helper()
+	f, err := spec.Family()
+	if err != nil {
+		t.Fatal(err)
+	}
+	global := f.Init(1)
+	for range n {
+		trained, err := f.Train(context.Background(), global, []model.Set{set}, model.TrainOptions{Seed: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range global {
+			for k := range global[i].F32 {
+				global[i].F32[k] += trained.Vectors[i].F32[k]
+			}
+		}
+	}
+	return Release{Version: uint64(n), Params: global}
+}
+
+func TestMachine_TrainingSetOfLabels(t *testing.T) {
+	r, _, spec, list := history(t)
+	truth := labels.NewTruth(list, spec.Labels)
+	set, ok, err := r.m.Training(spec.Digest(), 1000, truth)
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	counts := map[float64]int{}
+	for i, row := range set.Rows {
+		counts[set.Targets[i]]++
+		// Mean and std of a window's pressure, standardised: the class is in the first.
+		want := 0.0
+		if row[0] > 8 {
+			want = 1
+		} else if row[0] < -8 {
+			want = 2
+		}
+		if set.Targets[i] != want {
+			t.Errorf("row %d, %v, is of class %v, want %v", i, row, set.Targets[i], want)
+		}
+	}
+	// High: twelve windows of 5 s in a minute, one of them may be across its edge. Low:
+	// those in the 30 s of lead before the failure.
+	if counts[1] < 11 || counts[1] > 12 || counts[2] < 5 || counts[2] > 6 || counts[0] < 30 {
+		t.Errorf("rows by class: %v", counts)
+	}
+	had, ok, err := r.m.Lessons(spec.Digest(), truth)
+	if err != nil || !ok || len(had) != 3 {
+		t.Fatal(had, ok, err)
+	}
+	for class, n := range had {
+		if counts[float64(class)] != n {
+			t.Errorf("lessons %v, rows %v", had, counts)
+		}
+	}
+	// Where not all fit, the rare stay.
+	small, _, err := r.m.Training(spec.Digest(), 20, truth)
+	if err != nil || len(small.Rows) != 20 {
+		t.Fatalf("%d rows, want 20 (%v)", len(small.Rows), err)
+	}
+	few := map[float64]int{}
+	for _, class := range small.Targets {
+		few[class]++
+	}
+	if few[2] != had[2] || few[0] > 8 {
+		t.Errorf("of 20 rows by class: %v", few)
+	}
+}
+
+func TestMachine_NamesTheFault(t *testing.T) {
+	r, _, spec, list := history(t)
+	if f := r.m.Status().Output.Advice.Fault; f != nil {
+		t.Errorf("before any training it says %+v", f)
+	}
+	set, _, err := r.m.Training(spec.Digest(), 1000, labels.NewTruth(list, spec.Labels))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.m.Install(spec.Digest(), rounds(t, spec, set, 3)); err != nil {
+		t.Fatal(err)
+	}
+	r.heard.alarms = nil
+	for _, c := range []struct {
+		offset float64
+		class  string
+	}{{0, "ok"}, {12, "high"}, {0, "ok"}, {-12, "low"}} {
+		r.seconds(60, c.offset)
+		st := r.m.Status()
+		f := st.Output.Advice.Fault
+		if f == nil || f.Class != c.class || f.Job != "faults" || f.ModelVersion != 3 || !(f.Probability > 0.6 && f.Probability <= 1) {
+			t.Errorf("at %v it says %+v, want %s", c.offset, f, c.class)
+		}
+		if st.Job != "p1" || st.Alarm.Active != (c.offset != 0) {
+			t.Errorf("at %v job %s is in alarm: %v", c.offset, st.Job, st.Alarm.Active)
+		}
+	}
+	if len(r.heard.alarms) != 3 || r.heard.alarms[0] != alarm.Raised {
+		t.Errorf("alarms: %v; the diagnosing job raises none", r.heard.alarms)
+	}
+	for _, name := range r.heard.jobs {
+		if name == "faults" {
+			t.Fatal("scores of the diagnosing job were published")
+		}
+	}
+	// Between the classes it does not know.
+	unsure := false
+	for offset := 0.0; offset > -12 && !unsure; offset -= 0.5 {
+		r.seconds(5, offset)
+		f := r.m.Status().Output.Advice.Fault
+		unsure = f != nil && f.Class == infer.Unknown && f.Probability < 0.6
+	}
+	if !unsure {
+		t.Error("it is sure of everything between ok and low")
+	}
+	r.m.SetJobs([]job.Spec{pumps("p1", job.Live, 5*time.Second, "mean", "std")}, nil, nil)
+	r.seconds(10, 0)
+	if f := r.m.Status().Output.Advice.Fault; f != nil {
+		t.Errorf("without the job it says %+v", f)
+	}
+}
+
+func TestMachine_ShadowDiagnosisIsNotHeard(t *testing.T) {
+	r, detect, live, list := history(t)
+	set, _, err := r.m.Training(live.Digest(), 1000, labels.NewTruth(list, live.Labels))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shadow := faults(job.Shadow)
+	r.m.SetJobs([]job.Spec{detect, shadow}, map[string]Release{"faults": rounds(t, shadow, set, 2)}, nil)
+	r.seconds(60, 12)
+	st := r.m.Status()
+	if st.Output.Advice.Fault != nil {
+		t.Errorf("a shadow says %+v", st.Output.Advice.Fault)
+	}
+	if len(st.Jobs) != 2 || st.Jobs[1].Version != 2 || st.Jobs[1].Score < 0.9 {
+		t.Errorf("jobs: %+v", st.Jobs)
+	}
+}
+
+// The diagnosing job may have windows of its own, and none while a channel is silent.
+func TestMachine_FaultOfOtherWindowsGoesStale(t *testing.T) {
+	r := newRig(t)
+	detect, spec := pumps("p1", job.Live, 5*time.Second, "mean"), faults(job.Live)
+	spec.Features.Channels[0].Channel = "temperature"
+	spec.Features.Window, spec.Features.Hop, spec.Features.MaxGap = 10*time.Second, 10*time.Second, 10*time.Second
+	r.m.SetJobs([]job.Spec{detect, spec}, nil, nil)
+	r.seconds(300, 0)
+	set := model.Set{}
+	for i := range 60 {
+		z := float64(i%3 - 1)
+		set.Rows, set.Targets = append(set.Rows, []float64{9 * z, 0}), append(set.Targets, math.Mod(z+3, 3))
+	}
+	if err := r.m.Install(spec.Digest(), rounds(t, spec, set, 2)); err != nil {
+		t.Fatal(err)
+	}
+	r.seconds(30, 0)
+	if f := r.m.Status().Output.Advice.Fault; f == nil || f.Class != "ok" {
+		t.Fatalf("it says %+v", f)
+	}
+	m := r.m
+	m.mu.Lock()
+	m.diagnosedAt = m.diagnosedAt.Add(-time.Minute) // as if its channel had been silent
+	stale := m.faultBy(r.now)
+	m.mu.Unlock()
+	if stale != nil {
+		t.Errorf("of a window a minute ago it says %+v", stale)
+	}
+}
+
+func TestMachine_TwoLiveJobsOfOnePurpose(t *testing.T) {
+	r := newRig(t)
+	second := faults(job.Live)
+	second.Name = "faults-2"
+	r.m.SetJobs([]job.Spec{pumps("p1", job.Live, 5*time.Second, "mean"), faults(job.Live), second}, nil, nil)
+	st := r.m.Status()
+	if want := `machine pump-1 already serves live job "faults" of its class to diagnose`; st.Unserved["faults-2"] != want || len(st.Unserved) != 1 {
+		t.Errorf("unserved: %v", st.Unserved)
+	}
+}
+
+func TestMachine_WrongAlarmIsLearnedFrom(t *testing.T) {
+	r := newRig(t)
+	spec := pumps("p1", job.Live, 5*time.Second, "mean", "std")
+	r.m.SetJobs([]job.Spec{spec}, nil, nil)
+	r.seconds(150, 0)
+	from := r.now
+	r.seconds(60, 12)
+	to := r.now
+	r.seconds(60, 0)
+	loud := func(list ...labels.Label) (n int) {
+		set, _, err := r.m.Training(spec.Digest(), 1000, labels.NewTruth(list, spec.Labels))
+		if err != nil || set.Targets != nil {
+			t.Fatal(err, set.Targets)
+		}
+		for _, row := range set.Rows {
+			if row[0] > 8 {
+				n++
+			}
+		}
+		return n
+	}
+	wrong, right := false, true
+	if n := loud(); n != 0 {
+		t.Errorf("%d windows of an alarm that nobody judged are learned from", n)
+	}
+	if n := loud(labels.Label{Kind: labels.Verdict, Right: &right, From: from, To: to}); n != 0 {
+		t.Errorf("%d windows of an alarm that was right are learned from", n)
+	}
+	if n := loud(labels.Label{Kind: labels.Verdict, Right: &wrong, From: from, To: to}); n < 9 {
+		t.Errorf("%d windows of a wrong alarm are learned from, want about a dozen", n)
+	}
+}
+
+func TestMachine_WhatFailedLaterWasNotHealthy(t *testing.T) {
+	r := newRig(t)
+	spec := pumps("p1", job.Live, 5*time.Second, "mean", "std")
+	spec.Labels = job.LabelSpec{Lead: time.Minute, Settle: 5 * time.Second}
+	r.m.SetJobs([]job.Spec{spec}, nil, nil)
+	r.seconds(400, 0)
+	count := func(list ...labels.Label) int {
+		set, _, err := r.m.Training(spec.Digest(), 1000, labels.NewTruth(list, spec.Labels))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(set.Rows)
+	}
+	all, without := count(), count(labels.Label{Kind: labels.Failure, At: r.now})
+	if lost := all - without; lost < 11 || lost > 14 {
+		t.Errorf("of %d windows %d were not healthy, want those of a minute, a dozen", all, lost)
+	}
+}
+
+func TestMachine_ObservesWhatLabelsMayBeAbout(t *testing.T) {
+	r, _, spec, _ := history(t)
+	key := samples.Key{Machine: "pump-1", Features: r.m.featuresDigest(spec.Features)}
+	rows, err := r.store.Rows(key, samples.Observed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loud := 0
+	for _, row := range rows {
+		if !row.Quiet {
+			loud++
+			if row.Score < 1 && loud == 1 {
+				t.Errorf("the first loud window has score %v", row.Score)
+			}
+		}
+	}
+	// 390 s are 78 windows, of which 20 are the baseline.
+	if len(rows) < 55 || len(rows) > 58 || loud < 22 || loud > 30 {
+		t.Errorf("%d windows observed, %d of them not quiet", len(rows), loud)
+	}
+}
+
+func TestShare(t *testing.T) {
+	for _, c := range []struct {
+		counts []int
+		most   int
+		want   []int
+	}{
+		{[]int{100, 5, 0}, 1000, []int{100, 5, 0}},
+		{[]int{100, 5, 0}, 20, []int{15, 5, 0}},
+		{[]int{100, 100, 100}, 20, []int{7, 6, 7}},
+		{[]int{3}, 2, []int{2}},
+	} {
+		got := share(c.counts, c.most)
+		sum := 0
+		for i, n := range got {
+			sum += n
+			if d := n - c.want[i]; d < -1 || d > 1 {
+				t.Errorf("%v places for %v: %v, want %v", c.most, c.counts, got, c.want)
+			}
+		}
+		if sum > c.most {
+			t.Errorf("%d places taken of %d", sum, c.most)
+		}
+	}
+}
