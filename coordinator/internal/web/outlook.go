@@ -22,8 +22,8 @@ type outlook struct {
 
 // faultView is which fault a machine is taken to have.
 type faultView struct {
-	Name, Percent, Width, Model string
-	Unknown                     bool
+	Name, Percent, Model string
+	Unknown              bool
 }
 
 // evidenceView is what the lines of a bearing say.
@@ -35,7 +35,7 @@ type evidenceView struct {
 // lifeView is the remaining life of a machine.
 type lifeView struct {
 	Text            string // "340 h"
-	Interval        string // "210 to 520 h with 90 %"; empty without one
+	Interval        string // "90 % likely between 210 h and 520 h"; empty without one
 	Low, Width, Mid string // of the interval, in percent of its upper end
 	End             string // what that end is
 	At              stamp
@@ -62,7 +62,7 @@ var parts = map[string]string{"outer-race": "outer race", "inner-race": "inner r
 
 func (b *builder) outlook(m *fleet.Machine) outlook {
 	o := outlook{Fault: newFaultView(m.Fault), Evidence: newEvidenceView(m.Evidence), Life: b.lifeView(m.Life),
-		Trend: trendText(m.Trend), Quality: newQualityView(m.Quality)}
+		Trend: trendText(m.Trend, m.Score), Quality: newQualityView(m.Quality)}
 	for _, d := range m.Drift {
 		v := driftView{Subject: d.Subject, Kind: d.Kind, Monitor: d.Monitor, Strength: none, Since: b.stamp(d.Since), Whole: b.wholeClass(m.Class, d)}
 		if d.Limit > 0 {
@@ -92,7 +92,7 @@ func newFaultView(f *fleet.Fault) *faultView {
 	if part, ok := parts[name]; ok {
 		name = part
 	}
-	return &faultView{Name: name, Percent: formatPercent(f.Probability), Width: coord(100 * min(max(f.Probability, 0), 1)),
+	return &faultView{Name: name, Percent: formatPercent(f.Probability),
 		Model: modelName(f.Job, f.ModelVersion), Unknown: f.Class == "unknown"}
 }
 
@@ -125,7 +125,7 @@ func (b *builder) lifeView(l *fleet.Life) *lifeView {
 		v.Text = "more than " + v.Text
 	}
 	if l.Confidence > 0 && l.High > 0 {
-		v.Interval = formatHours(l.Low) + " to " + formatHours(l.High) + ", with " + formatPercent(l.Confidence)
+		v.Interval = formatPercent(l.Confidence) + " likely between " + formatHours(l.Low) + " and " + formatHours(l.High)
 		low := 100 * min(max(l.Low/l.High, 0), 1)
 		v.Low, v.Width, v.Mid = coord(low), coord(100-low), coord(100*min(max(l.Hours/l.High, 0), 1))
 		v.End = formatHours(l.High)
@@ -133,7 +133,7 @@ func (b *builder) lifeView(l *fleet.Life) *lifeView {
 	return v
 }
 
-func trendText(t *fleet.Trend) string {
+func trendText(t *fleet.Trend, score float64) string {
 	if t == nil {
 		return ""
 	}
@@ -143,6 +143,8 @@ func trendText(t *fleet.Trend) string {
 		return "The score falls by " + formatScore(-t.PerDay) + " a day."
 	case t.PerDay == 0:
 		return ""
+	case score >= 1:
+		return text + "."
 	case t.HoursToAlarm == nil:
 		return text + "; the alarm threshold is not in sight."
 	}
