@@ -52,7 +52,7 @@ func (j *jobState) aggregate(ctx context.Context, phases map[string]float64) (*f
 	return &fedavg.Global{
 		Job: j.spec.Name, Version: j.cur.Round, SpecDigest: j.digest, Base: j.cur.base.SHA256,
 		Round: j.cur.Round, Attempt: j.cur.Attempt, Seed: j.spec.Seed, Weight: result.Weight,
-		Participants: result.Participants, Metrics: result.Metrics, Vectors: result.Vectors,
+		Participants: result.Participants, Metrics: result.Metrics, Data: result.Data, Vectors: result.Vectors,
 	}, result.State, nil
 }
 

@@ -22,6 +22,7 @@ type accumulatorHeader struct {
 	Layout  Layout         `json:"layout"`
 	Count   int            `json:"count"`
 	Weight  [2]uint64      `json:"weight"` // integer part, fraction
+	Data    string         `json:"data,omitempty"`
 	Metrics []metricRecord `json:"metrics,omitempty"`
 }
 
@@ -40,7 +41,7 @@ func fixedOf(words [2]uint64) fixed { return fixed{hi: int64(words[0]), lo: word
 // MarshalBinary returns everything a holds. Accumulators that were given the
 // same updates, in whatever order and grouping, give the same bytes.
 func (a *Accumulator) MarshalBinary() ([]byte, error) {
-	h := accumulatorHeader{Layout: a.layout, Count: a.count, Weight: a.weight.words()}
+	h := accumulatorHeader{Layout: a.layout, Count: a.count, Weight: a.weight.words(), Data: a.data.String()}
 	for _, name := range slices.Sorted(maps.Keys(a.metrics)) {
 		m := a.metrics[name]
 		h.Metrics = append(h.Metrics, metricRecord{Name: name, Reports: m.reports, Weighted: m.weighted.words(), Weight: m.weight.words()})
@@ -134,6 +135,10 @@ func (a *Accumulator) setScalars(h accumulatorHeader) error {
 	a.count, a.weight = h.Count, fixedOf(h.Weight)
 	if a.count < 0 || a.weight.hi < 0 {
 		return fmt.Errorf("count is %d and weight %v", a.count, a.weight.float())
+	}
+	var err error
+	if a.data, err = parseData(h.Data); err != nil {
+		return err
 	}
 	for _, r := range h.Metrics {
 		m := metricSum{reports: r.Reports, weighted: fixedOf(r.Weighted), weight: fixedOf(r.Weight)}

@@ -25,6 +25,9 @@ type Global struct {
 	Weight       float64 // feature vectors learned from in that round; 0 for version 0
 	Participants int
 	Metrics      map[string]float64
+	// Data is the sum modulo 2²⁵⁶ of the updates' data digests, 64 hex digits; empty if
+	// they told none. Two models with the same job digest, seed, base and data are the same.
+	Data string
 	// State is the SHA-256 of the blob that holds the strategy's state after that
 	// round (see EncodeState); empty if the strategy keeps none.
 	State   string
@@ -54,6 +57,9 @@ func EncodeUpdate(u *Update) ([]byte, error) {
 		"agent":   u.Agent,
 		"base":    u.Base,
 		"weight":  strconv.FormatFloat(u.Weight, 'g', -1, 64),
+	}
+	if u.Data != "" {
+		fields["data"] = u.Data
 	}
 	if u.Steps != 0 {
 		fields["steps"] = strconv.FormatFloat(u.Steps, 'g', -1, 64)
@@ -88,7 +94,7 @@ func DecodeUpdate(data []byte, layout Layout) (*Update, error) {
 func (m *metadata) update() (*Update, error) {
 	u := &Update{
 		Job: m.text("job"), Round: m.uint("round", 64), Agent: m.text("agent"), Attempt: uint32(m.uint("attempt", 32)),
-		Base: m.text("base"), Weight: m.float("weight"), Metrics: m.metrics(),
+		Base: m.text("base"), Weight: m.float("weight"), Metrics: m.metrics(), Data: m.fields["data"],
 	}
 	if _, ok := m.fields["steps"]; ok {
 		u.Steps = m.float("steps")
@@ -113,6 +119,9 @@ func EncodeGlobal(g *Global) ([]byte, error) {
 		"weight":       strconv.FormatFloat(g.Weight, 'g', -1, 64),
 		"participants": strconv.Itoa(g.Participants),
 	}
+	if g.Data != "" {
+		fields["data"] = g.Data
+	}
 	if g.State != "" {
 		fields["state"] = g.State
 	}
@@ -129,7 +138,7 @@ func DecodeGlobal(data []byte, layout Layout) (*Global, error) {
 	g := &Global{
 		Job: m.text("job"), Version: m.uint("version", 64), SpecDigest: m.text("spec_digest"), Base: m.text("base"),
 		Round: m.uint("round", 64), Attempt: uint32(m.uint("attempt", 32)), Seed: m.uint("seed", 64), Weight: m.float("weight"),
-		Participants: int(m.uint("participants", 31)), Metrics: m.metrics(), State: m.fields["state"], Vectors: vectors,
+		Participants: int(m.uint("participants", 31)), Metrics: m.metrics(), Data: m.fields["data"], State: m.fields["state"], Vectors: vectors,
 	}
 	if m.err != nil {
 		return nil, fmt.Errorf("decode global model: %w", m.err)
@@ -149,6 +158,9 @@ func (g *Global) verify(layout Layout) error {
 	}
 	if !(g.Weight >= 0) || math.IsInf(g.Weight, 0) {
 		return &ValueError{Vector: "weight", Value: g.Weight}
+	}
+	if _, err := parseData(g.Data); err != nil {
+		return err
 	}
 	if g.Participants < 0 {
 		return fmt.Errorf("participants is %d", g.Participants)

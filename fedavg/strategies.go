@@ -78,7 +78,7 @@ func (Sum) Aggregate(global, _ []Vector, updates Updates) (Result, error) {
 }
 
 func (t *totals) result(vectors []Vector) Result {
-	return Result{Vectors: vectors, Weight: t.Weight(), Participants: t.count, Metrics: t.Metrics()}
+	return Result{Vectors: vectors, Weight: t.Weight(), Participants: t.count, Metrics: t.Metrics(), Data: t.Data()}
 }
 
 // What a strategy does with vectors, for messages.

@@ -39,6 +39,7 @@ type Result struct {
 	Weight       float64  // sum of the participants' weights
 	Participants int
 	Metrics      map[string]float64 // mean by weight over the participants that report each
+	Data         string             // sum of their data digests, see Global.Data
 	// State is what the strategy must be given in the next round; nil if it keeps
 	// none. It shares no memory with the inputs.
 	State []Vector

@@ -11,6 +11,7 @@ import (
 type totals struct {
 	count   int
 	weight  fixed
+	data    dataSum
 	metrics map[string]metricSum
 }
 
@@ -39,8 +40,12 @@ func (t *totals) Metrics() map[string]float64 {
 	return means
 }
 
+// Data is the sum modulo 2²⁵⁶ of the data digests of the updates that were added;
+// empty if none told any.
+func (t *totals) Data() string { return t.data.String() }
+
 func (t *totals) clone() totals {
-	return totals{count: t.count, weight: t.weight, metrics: maps.Clone(t.metrics)}
+	return totals{count: t.count, weight: t.weight, data: t.data, metrics: maps.Clone(t.metrics)}
 }
 
 // apply verifies everything but the elements of us and adds or subtracts it. On
@@ -82,6 +87,11 @@ func (t *totals) add(u *Update) error {
 		m.weight, _ = m.weight.add(weight) // no more than t.weight
 		t.metrics[name] = m
 	}
+	data, err := parseData(u.Data)
+	if err != nil {
+		return err
+	}
+	t.data = t.data.add(data)
 	t.count++
 	return nil
 }
@@ -93,6 +103,7 @@ func (t *totals) merge(u *totals) error {
 	if t.weight, over = t.weight.add(u.weight); over || t.count < 0 {
 		return &RangeError{Vector: "weight", Value: u.Weight()}
 	}
+	t.data = t.data.add(u.data)
 	for name, n := range u.metrics {
 		m := t.metrics[name]
 		m.reports += n.reports
@@ -125,6 +136,11 @@ func (t *totals) sub(u *Update) error {
 	}
 	weight := toFixed(u.Weight)
 	t.weight, _ = t.weight.sub(weight)
+	data, err := parseData(u.Data)
+	if err != nil {
+		return err
+	}
+	t.data = t.data.sub(data)
 	for name, x := range u.Metrics {
 		wx := float64(u.Weight * x)
 		m, ok := t.metrics[name]

@@ -180,6 +180,9 @@ type Update struct {
 	// Steps is how many local steps of gradient descent made Vectors, where the
 	// strategy needs it (FedNova); 0 if not told. With a proximal term it is the effective number.
 	Steps float64
+	// Data is the digest of what the agent learned from, 64 hex digits; empty if not
+	// told. It proves nothing to others, but lets the agent show later what it was.
+	Data string
 	// Staleness is how many versions were committed since the one the training
 	// started from. The coordinator sets it; it is not on the wire.
 	Staleness int
@@ -210,6 +213,9 @@ func (u *Update) verifyTold() error {
 	}
 	if !(u.Steps >= 0) || math.IsInf(u.Steps, 0) {
 		return &ValueError{Vector: "steps", Value: u.Steps}
+	}
+	if _, err := parseData(u.Data); err != nil {
+		return err
 	}
 	return checkFinite(u.Metrics, nil)
 }

@@ -29,6 +29,7 @@ type header struct {
 	Base    string             `json:"base"`
 	Weight  float64            `json:"weight"`
 	Steps   float64            `json:"steps,omitempty"`
+	Data    string             `json:"data,omitempty"`
 	Metrics map[string]float64 `json:"metrics,omitempty"`
 }
 
@@ -67,7 +68,7 @@ func Encode(u *fedavg.Update, m Method, o Options) (data []byte, residual []feda
 	}
 	h := header{
 		Method: m, Job: u.Job, Round: u.Round, Attempt: u.Attempt, Agent: u.Agent, Base: u.Base,
-		Weight: u.Weight, Steps: u.Steps, Metrics: u.Metrics,
+		Weight: u.Weight, Steps: u.Steps, Data: u.Data, Metrics: u.Metrics,
 	}
 	for _, s := range layout {
 		h.Lengths = append(h.Lengths, s.Len)
@@ -164,7 +165,7 @@ func decode(frame []byte, layout fedavg.Layout) (*fedavg.Update, error) {
 	}
 	u := &fedavg.Update{
 		Job: h.Job, Round: h.Round, Attempt: h.Attempt, Agent: h.Agent, Base: h.Base,
-		Weight: h.Weight, Steps: h.Steps, Metrics: h.Metrics, Vectors: layout.New(),
+		Weight: h.Weight, Steps: h.Steps, Data: h.Data, Metrics: h.Metrics, Vectors: layout.New(),
 	}
 	r := &reader{data: body[n:]}
 	switch h.Method {
