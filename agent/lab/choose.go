@@ -21,6 +21,8 @@ type Choice struct {
 	*choice.Result
 	// Model is the configuration of what was chosen, for the coordinator's file.
 	Model ChosenModel `json:"model"`
+	// Groups of machines that should learn apart; nil if one model for all was chosen.
+	Groups []GroupOfMachines `json:"groups,omitempty"`
 }
 
 // ChosenModel is the part of a job that a choice is about.
@@ -33,13 +35,25 @@ type ChosenModel struct {
 type ChooseOptions struct {
 	Data   string // folder of recordings, as millwright-agent record writes them
 	Labels string // file of labels, one a line, as POST /api/v1/labels takes them
+	// Groups is into how many groups at most machines that differ are divided, to see
+	// whether a model for each wins; up to 8, 0 or 1 for none. Machines are then judged
+	// in the second half of their windows only.
+	Groups int
 }
 
 // Choose compares the models of a job on recorded machines and chooses one. Each
 // machine is judged by models that have not seen it; machines of one gateway train
 // together and send one update a round.
 func Choose(ctx context.Context, c CandidateJob, o ChooseOptions) (*Choice, error) {
+	if o.Groups < 0 || o.Groups > maxGroups {
+		return nil, fmt.Errorf("choose model: %d groups; 0 to %d can be tried", o.Groups, maxGroups)
+	}
 	specs, names := c.specs()
+	if o.Groups > 1 {
+		for _, name := range names[:len(specs)] {
+			names = append(names, inGroups(name))
+		}
+	}
 	machines, notes, err := findMachines(o.Data, specs[0].Features)
 	if err != nil {
 		return nil, err
@@ -54,7 +68,7 @@ func Choose(ctx context.Context, c CandidateJob, o ChooseOptions) (*Choice, erro
 	if machines, notes, err = prepare(ctx, machines, notes, specs[0]); err != nil {
 		return nil, err
 	}
-	fitter, err := fitterFor(specs, machines)
+	fitter, err := fitterFor(ctx, specs, machines, o.Groups)
 	if err != nil {
 		return nil, err
 	}
@@ -67,9 +81,17 @@ func Choose(ctx context.Context, c CandidateJob, o ChooseOptions) (*Choice, erro
 		return nil, err
 	}
 	result.Notes = append(result.Notes, notes...)
-	chosen := specs[slices.Index(names, result.Chosen)]
-	return &Choice{Job: c.Name, Result: result, Model: ChosenModel{Model: chosen.Model, Strategy: chosen.Strategy}}, nil
+	at := slices.Index(names, result.Chosen)
+	chosen := specs[at%len(specs)]
+	found := &Choice{Job: c.Name, Result: result, Model: ChosenModel{Model: chosen.Model, Strategy: chosen.Strategy}}
+	if at >= len(specs) {
+		found.Groups, err = fitter.groupsOf()
+	}
+	return found, err
 }
+
+// maxGroups is the most groups that are tried.
+const maxGroups = 8
 
 // prepare computes feature vectors and leaves out machines that have too few.
 func prepare(ctx context.Context, machines []*recordedMachine, notes []string, spec job.Spec) ([]*recordedMachine, []string, error) {
@@ -115,6 +137,11 @@ func (c *Choice) WriteTable(out io.Writer) error {
 	text, err := yaml.Marshal(c.Model)
 	if err != nil {
 		return fmt.Errorf("print choice: %w", err)
+	}
+	if c.Groups != nil {
+		if _, err := io.WriteString(out, groupText(c.Groups)); err != nil {
+			return fmt.Errorf("print choice: %w", err)
+		}
 	}
 	_, err = fmt.Fprintf(out, "\nin the job of the coordinator's configuration:\n\n%s", text)
 	return err

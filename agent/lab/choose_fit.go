@@ -2,13 +2,13 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"time"
 
 	"github.com/millwright-iot/millwright/agent/internal/infer"
-	"github.com/millwright-iot/millwright/agent/internal/labels"
 	"github.com/millwright-iot/millwright/agent/lab/choice"
 	"github.com/millwright-iot/millwright/fedavg"
 	"github.com/millwright-iot/millwright/fedavg/job"
@@ -22,7 +22,12 @@ type fitter struct {
 	measure  string
 	sets     []model.Set // of each machine, to learn from
 	z        [][]z       // of each machine, to judge by; not for detection
-	loss     func(spec job.Spec, global []fedavg.Vector, m model.Model, machine int) (float64, error)
+	loss     func(spec job.Spec, l learned, machine int) (float64, error)
+	// With groups, what is known of each machine without labels, and from which row on
+	// it is judged: what comes before says to which group it belongs.
+	groups     int // at most
+	signatures [][]float64
+	from       []int
 }
 
 // z is a standardised row with its truth: the number of a class, or cycles left.
@@ -31,8 +36,9 @@ type z struct {
 	truth float64
 }
 
-func fitterFor(specs []job.Spec, machines []*recordedMachine) (*fitter, error) {
-	f := &fitter{specs: specs, machines: machines, sets: make([]model.Set, len(machines)), z: make([][]z, len(machines))}
+func fitterFor(ctx context.Context, specs []job.Spec, machines []*recordedMachine, groups int) (*fitter, error) {
+	n := len(machines)
+	f := &fitter{specs: specs, machines: machines, groups: groups, sets: make([]model.Set, n), z: make([][]z, n), signatures: make([][]float64, n), from: make([]int, n)}
 	spec := specs[0]
 	var add func(i int, d *infer.Detector) error
 	switch spec.Purpose() {
@@ -55,26 +61,115 @@ func fitterFor(specs []job.Spec, machines []*recordedMachine) (*fitter, error) {
 		f.measure = "RMSE of a machine, in windows left until its failure"
 		f.loss, add = f.prognosis, f.addLives
 	}
+	standard := spec
+	if spec.Purpose() != job.Detect { // the baseline is that of the job that detects
+		standard.Model, standard.Strategy = model.Spec{Kind: model.KindGaussian}, job.StrategySpec{}
+	}
 	for i, m := range machines {
-		d, err := baselineOf(spec, m.rows)
+		d, err := baselineOf(standard, m.rows)
 		if err != nil {
 			return nil, fmt.Errorf("baseline of %s: %w", m.name, err)
 		}
 		f.sets[i].Machine = m.name
+		if groups > 1 {
+			f.from[i] = (spec.Alarm.Baseline + len(m.rows)) / 2
+		}
 		if err := add(i, d); err != nil {
 			return nil, fmt.Errorf("%s: %w", m.name, err)
+		}
+		if groups > 1 {
+			if f.signatures[i], err = f.signature(ctx, i, d); err != nil {
+				return nil, fmt.Errorf("signature of %s: %w", m.name, err)
+			}
 		}
 	}
 	return f, nil
 }
 
-// fit implements choice.Task. Participants are gateways.
-func (f *fitter) fit(ctx context.Context, candidate int, machines []int) (choice.Fitted, error) {
-	spec := f.specs[candidate]
+// learned is a job's model, learned from some machines.
+type learned struct {
+	global []fedavg.Vector
+	model  model.Model
+	scale  *model.Baseline // of remaining life: how far the fleet's machines move from their baselines
+	cost   choice.Cost
+}
+
+// learn federates the job over machines; participants are gateways.
+func (f *fitter) learn(ctx context.Context, spec job.Spec, machines []int) (learned, error) {
 	t, err := newTrainer(spec)
 	if err != nil {
-		return choice.Fitted{}, err
+		return learned{}, err
 	}
+	participants := f.participants(machines)
+	if participants == nil {
+		return learned{}, errNothingToLearn
+	}
+	before := choice.CPUTime()
+	var scale *model.Baseline
+	if spec.Purpose() == job.Prognose {
+		if scale, participants, err = scaled(participants); err != nil {
+			return learned{}, err
+		}
+	}
+	global, err := t.train(ctx, participants)
+	if err != nil {
+		return learned{}, err
+	}
+	cpu := choice.CPUTime() - before
+	m, err := t.family.Load(global)
+	if err != nil {
+		return learned{}, err
+	}
+	encoded, err := fedavg.EncodeGlobal(&fedavg.Global{Job: spec.Name, Version: 1, Vectors: global})
+	if err != nil {
+		return learned{}, err
+	}
+	return learned{global, m, scale, choice.Cost{
+		PredictionMicroseconds: microseconds(m, participants[0][0].Rows), TrainingCPUSeconds: cpu.Seconds(),
+		ModelBytes: len(encoded), UpdateBytes: t.bytesPerUpdate(), Rounds: t.rounds,
+	}}, nil
+}
+
+var errNothingToLearn = errors.New("nothing to learn from: no label of the machines at hand says what a model for this job learns")
+
+// scaled brings rows to the fleet's scale, from merged sums of the participants.
+func scaled(participants [][]model.Set) (*model.Baseline, [][]model.Set, error) {
+	sums := model.NewScaleSums(len(participants[0][0].Rows[0]))
+	var parts [][]fedavg.Vector
+	for _, sets := range participants {
+		part := sums.Layout().New()
+		for _, set := range sets {
+			for _, row := range set.Rows {
+				if err := sums.Add(part, row); err != nil {
+					return nil, nil, fmt.Errorf("scale of %s: %w", set.Machine, err)
+				}
+			}
+		}
+		parts = append(parts, part)
+	}
+	merged, err := addUp(sums.Layout(), parts)
+	if err != nil {
+		return nil, nil, err
+	}
+	scale, err := sums.Fit(merged)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := make([][]model.Set, len(participants))
+	for p, sets := range participants {
+		for _, set := range sets {
+			own := model.Set{Machine: set.Machine, Targets: set.Targets}
+			for _, row := range set.Rows {
+				own.Rows = append(own.Rows, scale.Standardize(nil, row))
+			}
+			out[p] = append(out[p], own)
+		}
+	}
+	return scale, out, nil
+}
+
+// participants are the sets of machines, by gateway.
+func (f *fitter) participants(machines []int) [][]model.Set {
 	var participants [][]model.Set
 	at := map[string]int{}
 	for _, i := range machines {
@@ -88,35 +183,26 @@ func (f *fitter) fit(ctx context.Context, candidate int, machines []int) (choice
 		}
 		participants[at[gateway]] = append(participants[at[gateway]], f.sets[i])
 	}
-	if participants == nil {
-		return choice.Fitted{}, fmt.Errorf("nothing to learn from: no label of the machines left says what a model for this job learns")
+	return participants
+}
+
+// fit implements choice.Task. Behind the candidates as they are come those that are
+// learned by each group of machines for itself.
+func (f *fitter) fit(ctx context.Context, candidate int, machines []int) (choice.Fitted, error) {
+	if candidate >= len(f.specs) {
+		return f.fitGroups(ctx, f.specs[candidate-len(f.specs)], machines)
 	}
-	before := choice.CPUTime()
-	global, err := t.train(ctx, participants)
+	spec := f.specs[candidate]
+	l, err := f.learn(ctx, spec, machines)
 	if err != nil {
 		return choice.Fitted{}, err
 	}
-	cpu := choice.CPUTime() - before
-	m, err := t.family.Load(global)
-	if err != nil {
-		return choice.Fitted{}, err
-	}
-	encoded, err := fedavg.EncodeGlobal(&fedavg.Global{Job: spec.Name, Version: 1, Vectors: global})
-	if err != nil {
-		return choice.Fitted{}, err
-	}
-	return choice.Fitted{
-		Loss: func(ctx context.Context, machine int) (float64, error) {
-			if err := ctx.Err(); err != nil {
-				return 0, err
-			}
-			return f.loss(spec, global, m, machine)
-		},
-		Cost: choice.Cost{
-			PredictionMicroseconds: microseconds(m, participants[0][0].Rows), TrainingCPUSeconds: cpu.Seconds(),
-			ModelBytes: len(encoded), UpdateBytes: t.bytesPerUpdate(), Rounds: t.rounds,
-		},
-	}, nil
+	return choice.Fitted{Cost: l.cost, Loss: func(ctx context.Context, machine int) (float64, error) {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		return f.loss(spec, l, machine)
+	}}, nil
 }
 
 // microseconds is what one prediction takes: the least of some passes over rows, since
@@ -132,130 +218,4 @@ func microseconds(m model.Model, rows [][]float64) float64 {
 		least = min(least, float64(time.Since(start).Nanoseconds())/1e3/float64(len(rows)))
 	}
 	return least
-}
-
-// detection follows the machine as its gateway would, from its own baseline on.
-func (f *fitter) detection(spec job.Spec, global []fedavg.Vector, _ model.Model, machine int) (float64, error) {
-	m := f.machines[machine]
-	d, err := infer.NewDetector(spec)
-	if err != nil {
-		return 0, err
-	}
-	if err := d.SetModel(global, 1); err != nil {
-		return 0, err
-	}
-	var wrong, of [2]float64 // of windows in order, and faulty
-	for _, r := range m.rows {
-		out, err := observe(d, r)
-		if err != nil {
-			return 0, err
-		}
-		if out.State != infer.Running {
-			continue
-		}
-		at, faulty := 0, false
-		switch said, _ := m.truth.Of(r.end.Add(-spec.Features.Window), r.end); said {
-		case labels.Faulty:
-			at, faulty = 1, true
-		case labels.Unclear:
-			continue
-		}
-		of[at]++
-		if out.Active != faulty {
-			wrong[at]++
-		}
-	}
-	return meanShare(wrong, of)
-}
-
-// meanShare is the mean of wrong/of where there is any.
-func meanShare(wrong, of [2]float64) (float64, error) {
-	sum, n := 0.0, 0.0
-	for i := range of {
-		if of[i] > 0 {
-			sum += wrong[i] / of[i]
-			n++
-		}
-	}
-	if n == 0 {
-		return 0, choice.ErrSilent
-	}
-	return sum / n, nil
-}
-
-// addClasses takes the windows of which labels say what was true.
-func (f *fitter) addClasses(i int, d *infer.Detector) error {
-	spec := f.specs[0]
-	s := spec.Model.Softmax
-	for _, r := range f.machines[i].rows {
-		said, class := f.machines[i].truth.Of(r.end.Add(-spec.Features.Window), r.end)
-		if said == labels.InOrder {
-			class = s.Healthy
-		}
-		at := slices.Index(s.Classes, class)
-		if said != labels.InOrder && said != labels.Faulty || at < 0 {
-			continue
-		}
-		f.add(i, d, r.vector, float64(at))
-	}
-	return nil
-}
-
-// add standardises a row by the machine's own baseline; one that is not usable is left
-// out, as on the gateway.
-func (f *fitter) add(i int, d *infer.Detector, x []float64, truth float64) {
-	row, ok := d.Standardize(nil, x)
-	if !ok {
-		return
-	}
-	f.z[i] = append(f.z[i], z{row, truth})
-	f.sets[i].Rows, f.sets[i].Targets = append(f.sets[i].Rows, row), append(f.sets[i].Targets, truth)
-}
-
-func (f *fitter) diagnosis(_ job.Spec, _ []fedavg.Vector, m model.Model, machine int) (float64, error) {
-	c := m.(model.Classifier)
-	wrong := 0.0
-	for _, r := range f.z[machine] {
-		if class, _ := c.Classify(r.row); class != c.Classes()[int(r.truth)] {
-			wrong++
-		}
-	}
-	if len(f.z[machine]) == 0 {
-		return 0, choice.ErrSilent
-	}
-	return wrong / float64(len(f.z[machine])), nil
-}
-
-// addLives takes the windows of lives that ended in a failure. A life that ended
-// otherwise is censored: nobody knows how long it would have lasted.
-func (f *fitter) addLives(i int, d *infer.Detector) error {
-	m, spec := f.machines[i], f.specs[0]
-	for _, r := range m.rows {
-		next := slices.IndexFunc(m.labels, func(l labels.Label) bool {
-			return (l.Kind == labels.Failure || l.Kind == labels.Maintenance) && !l.At.Before(r.end)
-		})
-		if next < 0 || m.labels[next].Kind != labels.Failure {
-			continue
-		}
-		f.add(i, d, r.vector, float64(m.labels[next].At.Sub(r.end))/float64(spec.Features.Hop))
-	}
-	return nil
-}
-
-func (f *fitter) prognosis(spec job.Spec, _ []fedavg.Vector, m model.Model, machine int) (float64, error) {
-	ceiling := 0.0
-	if spec.Model.Ridge != nil {
-		ceiling = spec.Model.Ridge.Cap
-	} else {
-		ceiling = spec.Model.MLP.Cap
-	}
-	rows, square := f.z[machine], 0.0
-	if len(rows) == 0 {
-		return 0, choice.ErrSilent
-	}
-	for _, r := range rows {
-		e := m.(model.Regressor).Predict(r.row) - min(r.truth, ceiling)
-		square += float64(e * e)
-	}
-	return math.Sqrt(square / float64(len(rows))), nil
 }

@@ -14,6 +14,7 @@ type chooseCommand struct {
 	Job    string `required:"" type:"existingfile" help:"Job as in the coordinator's configuration, one, with candidates: a list of name, model and strategy."`
 	Data   string `required:"" type:"existingdir" help:"Folder of recordings that millwright-agent record wrote, of two machines or more."`
 	Labels string `type:"path" help:"Labels, one a line, as POST /api/v1/labels takes them; default: labels.jsonl in the folder."`
+	Groups int    `help:"Also try a model for each group of machines that differ, up to so many groups. Then the first half of a machine's windows says to which it belongs, and the second judges." placeholder:"N"`
 	JSON   bool   `help:"Print JSON instead of a table."`
 }
 
@@ -26,7 +27,7 @@ func (c *chooseCommand) Run(ctx context.Context) error {
 	if c.Labels == "" {
 		c.Labels = filepath.Join(c.Data, "labels.jsonl")
 	}
-	result, err := lab.Choose(ctx, j, lab.ChooseOptions{Data: c.Data, Labels: c.Labels})
+	result, err := lab.Choose(ctx, j, lab.ChooseOptions{Data: c.Data, Labels: c.Labels, Groups: c.Groups})
 	if err != nil {
 		return err
 	}
