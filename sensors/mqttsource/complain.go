@@ -9,13 +9,16 @@ import (
 // complaintPause is the least time between two lines about one cause.
 const complaintPause = time.Minute
 
-// complaints writes at most one line a minute for each cause, saying how many
-// it kept to itself.
+// maxCauses bounds the machines that have lines of their own; others share one.
+const maxCauses = 1024
+
+// complaints writes at most one line a minute for each cause, of each machine where it
+// has one, saying how many it kept to itself.
 type complaints struct {
 	log *slog.Logger
 
 	mu     sync.Mutex
-	causes map[string]*cause // a handful: the keys are constants
+	causes map[string]*cause // the keys are constants, and constants with a machine
 }
 
 type cause struct {
@@ -46,9 +49,19 @@ func (c *complaints) due(key string) (quiet int64, due bool) {
 	return quiet, true
 }
 
+// of is the key of a cause at a machine.
+func (c *complaints) of(key string, f *feed) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f == nil || len(c.causes) >= maxCauses {
+		return key
+	}
+	return key + " " + f.machine
+}
+
 // dropped complains about a message or a channel of it.
 func (c *complaints) dropped(reason Reason, topic string, f *feed, err error) {
-	quiet, due := c.due("drop " + string(reason))
+	quiet, due := c.due(c.of("drop "+string(reason), f))
 	if !due {
 		return
 	}
@@ -64,7 +77,7 @@ func (c *complaints) dropped(reason Reason, topic string, f *feed, err error) {
 
 // badTime complains about a time that was replaced; the samples are kept.
 func (c *complaints) badTime(kind, topic string, f *feed, err error) {
-	if quiet, due := c.due("time " + kind); due {
+	if quiet, due := c.due(c.of("time "+kind, f)); due {
 		c.log.Warn("payload time replaced by arrival time", "topic", topic, "machine", f.machine,
 			"channel", f.channel, "cause", err.Error(), "more_since_last_line", quiet)
 	}

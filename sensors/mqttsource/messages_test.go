@@ -238,3 +238,21 @@ func TestSource_QueueFull(t *testing.T) {
 		t.Errorf("log does not name the full queue:\n%s", r.log)
 	}
 }
+
+// One machine's broken sensor does not hide another's: each has its line, once.
+func TestSource_ComplainsOfEachMachine(t *testing.T) {
+	broker := startMochi(t)
+	c := publisher(t, broker)
+	other := jsonChannel(t, "other", "b", "v", "1")
+	other.Machine = "lathe"
+	r := start(t, broker, []Channel{jsonChannel(t, "one", "a", "v", "1"), other}, Options{})
+	r.connected(t)
+	for range 3 {
+		publish(t, c, "a", false, []byte("{"))
+		publish(t, c, "b", false, []byte("{"))
+	}
+	r.eventually(t, "all settled", func(s Stats) bool { return s.Dropped[Malformed] == 6 })
+	if n := strings.Count(r.log.String(), "reason=malformed"); n != 2 || !strings.Contains(r.log.String(), "machine=lathe") {
+		t.Errorf("%d lines, want one for each machine:\n%s", n, r.log)
+	}
+}

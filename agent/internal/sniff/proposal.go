@@ -83,8 +83,8 @@ func Make(topics []*Topic) *Report {
 		channels, kind := generic(t, last)
 		r.Families[t.Name] = kind
 		several := kind == "json" || kind == "csv" || kind == "senml"
-		if len(channels) == 1 && channels[0].Name == channelName(last) {
-			several = false // the payload names nothing: the topic is the channel
+		if len(channels) == 1 && (channels[0].Name == channelName(last) || nameless.MatchString(channels[0].Name)) {
+			several, channels[0].Name = false, channelName(last) // the payload names nothing: the topic is the channel
 		}
 		if several && !vague.MatchString(last) {
 			key, name = t.Name, last // the topic is the machine, its fields the channels
@@ -139,6 +139,9 @@ func place(topic string) (key, machine, last string) {
 	}
 	return strings.Join(levels[:len(levels)-1], "/"), levels[len(levels)-2], last
 }
+
+// nameless are fields that say no more than that they hold the value.
+var nameless = regexp.MustCompile(`^(value|val|v|data|reading|measurement|x)$`)
 
 var unclean = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
 

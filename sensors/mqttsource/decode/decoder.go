@@ -394,7 +394,7 @@ func number(text []byte) (float64, error) {
 	case errors.Is(err, strconv.ErrRange):
 		return x, notFinite(x)
 	}
-	return 0, &Error{NotNumber, fmt.Sprintf("payload holds %q where a number is expected", clip(string(text)))}
+	return 0, &Error{NotNumber, fmt.Sprintf("payload holds %q where a number is expected; check the path against a payload, or look at the sensor", clip(string(text)))}
 }
 
 // asString views b as a string without copying; it must not outlive b.
