@@ -26,6 +26,9 @@ type span struct {
 	rank     rank
 	said     Said
 	class    string
+	// alarm says that a class is that of an alarm, which lasts some windows longer than
+	// what it is about.
+	alarm bool
 }
 
 type rank uint8
@@ -74,6 +77,7 @@ func NewTruth(list []Label, spec job.LabelSpec) *Truth {
 			s := span{rank: stated, said: InOrder}
 			if l.Right != nil && *l.Right {
 				s = faulty(l.Class, vague, stated)
+				s.alarm = true
 			}
 			s.from, s.to = l.From, until(list, l)
 			add(s)
@@ -120,8 +124,9 @@ func (t *Truth) Says(said Said) bool {
 }
 
 // Of returns what labels say of the window from from to to, and the class if that is
-// Faulty. A window that a label covers in part is Unclear.
-func (t *Truth) Of(from, to time.Time) (said Said, class string) {
+// Faulty. A window that a label covers in part is Unclear, and so is one in an alarm
+// that was right, if its own score was not above the threshold.
+func (t *Truth) Of(from, to time.Time, above bool) (said Said, class string) {
 	found := rank(0)
 	for _, s := range t.spans {
 		if !to.After(s.from) || !s.to.IsZero() && !from.Before(s.to) {
@@ -129,7 +134,7 @@ func (t *Truth) Of(from, to time.Time) (said Said, class string) {
 		}
 		whole := !from.Before(s.from) && (s.to.IsZero() || !to.After(s.to))
 		now, of := s.said, s.class
-		if !whole {
+		if !whole || s.alarm && !above {
 			now, of = Unclear, ""
 		}
 		switch {

@@ -74,7 +74,7 @@ func (m *Machine) eachLesson(t *track, truth *labels.Truth, f func(row samples.R
 	length := t.spec.Features.Window
 	known := map[int64]bool{} // labelled windows that were observed; some are kept as healthy too
 	of := func(row samples.Row, otherwise int) int {
-		said, class := truth.Of(row.At.Add(-length), row.At)
+		said, class := truth.Of(row.At.Add(-length), row.At, row.Score >= 1)
 		switch said {
 		case labels.Nothing:
 			return otherwise

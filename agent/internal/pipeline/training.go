@@ -95,7 +95,7 @@ func (m *Machine) healthy(t *track, most int, truth *labels.Truth) ([]samples.Ro
 			if row.Quiet { // is among those below
 				return true
 			}
-			if said, _ := truth.Of(row.At.Add(-length), row.At); said == labels.InOrder {
+			if said, _ := truth.Of(row.At.Add(-length), row.At, row.Score >= 1); said == labels.InOrder {
 				row.Vector = slices.Clone(row.Vector)
 				rows = append(rows, row)
 				rows = rows[max(0, len(rows)-most/4):]
@@ -111,7 +111,7 @@ func (m *Machine) healthy(t *track, most int, truth *labels.Truth) ([]samples.Ro
 		return nil, err
 	}
 	recent = slices.DeleteFunc(recent, func(row samples.Row) bool {
-		said, _ := truth.Of(row.At.Add(-length), row.At)
+		said, _ := truth.Of(row.At.Add(-length), row.At, row.Score >= 1)
 		return said == labels.Faulty || said == labels.Unclear
 	})
 	rows = append(rows, recent...)

@@ -123,7 +123,7 @@ func TestObserve_BoundedHoweverLoud(t *testing.T) {
 func TestObserve_LifetimeBytes(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "samples.db"), Options{MaxRecent: 2000})
 	vector := make([]float64, 30)
-	const batches, before = 600, 80
+	const batches, before = 200, 50
 	warm, numbers := int64(0), 0
 	for b := range batches {
 		for i := range FlushRows / 2 {
