@@ -27,9 +27,9 @@ type Options struct {
 	HelloTimeout time.Duration
 	// Recheck is how often an open session's certificate is looked at again. Default 10m.
 	Recheck time.Duration
-	// Downloads and Uploads are how many of each go on at a time; the others wait
-	// their turn. Default 32 and 64.
-	Downloads, Uploads int
+	// Transfers is how many uploads and downloads go on at a time; the others wait
+	// their turn. Default 64.
+	Transfers int
 	// Patience is after what time a slow transfer does not count among them. Default 2s.
 	Patience time.Duration
 }
@@ -41,8 +41,7 @@ type Service struct {
 	backend   Backend
 	authority Authority
 	opts      Options
-	downloads *gate
-	uploads   *gate
+	gate      *gate
 
 	mu      sync.Mutex
 	stopped *Refusal // set by Stop
@@ -67,18 +66,15 @@ func NewService(b Backend, a Authority, opts Options) *Service {
 	if opts.Recheck <= 0 {
 		opts.Recheck = 10 * time.Minute
 	}
-	if opts.Downloads <= 0 {
-		opts.Downloads = 32
-	}
-	if opts.Uploads <= 0 {
-		opts.Uploads = 64
+	if opts.Transfers <= 0 {
+		opts.Transfers = 64
 	}
 	if opts.Patience <= 0 {
 		opts.Patience = 2 * time.Second
 	}
 	return &Service{
 		backend: b, authority: a, opts: opts, open: map[*session]struct{}{},
-		downloads: newGate(opts.Downloads, opts.Patience), uploads: newGate(opts.Uploads, opts.Patience),
+		gate: newGate(opts.Transfers, opts.Patience),
 	}
 }
 
@@ -234,7 +230,7 @@ func (s *Service) Upload(stream fedpb.Federation_UploadServer) error {
 	if err != nil {
 		return err
 	}
-	leave, err := s.uploads.enter(stream.Context())
+	leave, err := s.gate.enter(stream.Context(), upload)
 	if err != nil {
 		return err // the gateway is gone
 	}
@@ -296,7 +292,7 @@ func (s *Service) Download(req *fedpb.DownloadRequest, stream fedpb.Federation_D
 	if _, err := fedrpc.ParseDigest(req.GetSha256()); err != nil {
 		return Refuse(Malformed, err)
 	}
-	leave, err := s.downloads.enter(stream.Context())
+	leave, err := s.gate.enter(stream.Context(), download)
 	if err != nil {
 		return err // the gateway is gone
 	}
