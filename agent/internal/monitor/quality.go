@@ -138,33 +138,42 @@ func (j *judge) read(list []labels.Label, lead time.Duration) map[string]labels.
 		case labels.Verdict:
 			verdicts[l.Episode] = l
 		case labels.Failure:
-			j.add(event{l.At.Add(-lead).Unix(), l.At.Unix() + 1, l.Class, l.Received})
+			from := l.At.Add(-lead)
+			for _, m := range list[:i] { // by time: a life begins where the one before ended
+				if ends(m) && m.At.Before(l.At) && m.At.After(from) {
+					from = m.At
+				}
+			}
+			j.add(event{from.Unix(), l.At.Unix(), l.Class, l.Received})
 		case labels.Healthy:
 			j.orders = append(j.orders, event{l.From.Unix(), l.To.Unix(), "", l.Received})
 		case labels.Fault:
 			to := l.To
-			for _, m := range list[i:] { // by time
-				if to.IsZero() && m.Kind == labels.Maintenance && !m.At.Before(l.From) {
+			for _, m := range list[i:] {
+				if to.IsZero() && ends(m) && !m.At.Before(l.From) {
 					to = m.At
 				}
 			}
 			if to.IsZero() {
 				to = time.Unix(1<<40, 0)
 			}
-			j.add(event{l.From.Unix(), to.Unix() + 1, l.Class, l.Received})
+			j.add(event{l.From.Unix(), to.Unix(), l.Class, l.Received})
 		}
 	}
 	return verdicts
 }
 
+// ends says whether a life of the machine ends with what a label says.
+func ends(l labels.Label) bool { return l.Kind == labels.Maintenance || l.Kind == labels.Failure }
+
 // add adds an event, or extends one that it overlaps: a fault that ends in a failure is
 // one.
 func (j *judge) add(e event) {
-	if e.to <= j.since {
+	if e.to < j.since {
 		return
 	}
 	for i := range j.events {
-		if o := &j.events[i]; e.from <= o.to && o.from <= e.to {
+		if o := &j.events[i]; e.from < o.to && o.from < e.to {
 			o.from, o.to = min(o.from, e.from), max(o.to, e.to)
 			if o.class == "" {
 				o.class = e.class
@@ -195,9 +204,11 @@ func (j *judge) match(episodes []journal.Episode, verdicts map[string]labels.Lab
 			j.count(&e, &j.q.FalsePositives, test{verdict.Received, true})
 		case at >= 0:
 			j.name(&e, cmp.Or(verdict.Class, j.events[at].class))
-			if !announced[at] {
-				announced[at] = true
-				j.count(&e, &j.q.TruePositives, test{j.events[at].heard, false})
+			for i, o := range j.events { // one that lasts may announce several
+				if overlaps(o) && !announced[i] {
+					announced[i] = true
+					j.count(&e, &j.q.TruePositives, test{o.heard, false})
+				}
 			}
 		case judged:
 			j.name(&e, verdict.Class)
@@ -209,7 +220,7 @@ func (j *judge) match(episodes []journal.Episode, verdicts map[string]labels.Lab
 		}
 	}
 	for i, e := range j.events {
-		if span, ok := j.watched.at(e.from, e.to); ok && !announced[i] {
+		if span, ok := j.watched.at(e.from, e.to+1); ok && !announced[i] {
 			j.q.FalseNegatives++
 			j.version(span.Job, span.Version).FalseNegatives++
 			j.tests = append(j.tests, test{e.heard, true})

@@ -23,11 +23,11 @@ type Watched struct {
 
 // Span is a time in which one model scored a machine.
 type Span struct {
-	Job     string  `json:"j,omitempty"` // empty: several, long ago
-	Version uint64  `json:"v,omitempty"`
-	From    int64   `json:"f"` // Unix seconds
-	To      int64   `json:"t"`
-	Hours   float64 `json:"h"` // of windows that were scored
+	Job     string `json:"j,omitempty"` // empty: several, long ago
+	Version uint64 `json:"v,omitempty"`
+	From    int64  `json:"f"` // Unix seconds
+	To      int64  `json:"t"`
+	Millis  int64  `json:"ms"` // of windows that were scored, in milliseconds
 }
 
 // Day is the largest score of a day in UTC.
@@ -52,14 +52,14 @@ func (w *Watched) Observe(at time.Time, window time.Duration, job string, versio
 			if old.Job != next.Job || old.Version != next.Version {
 				next.Job, next.Version = "", 0
 			}
-			next.From, next.Hours = min(old.From, next.From), next.Hours+old.Hours
+			next.From, next.Millis = min(old.From, next.From), next.Millis+old.Millis
 			w.Spans = slices.Delete(w.Spans, 0, 1)
 		}
 	}
 	s := &w.Spans[len(w.Spans)-1]
-	s.Hours += window.Hours()
+	s.Millis += window.Milliseconds()
 	s.To = max(s.To, now)
-	day := now / secondsOfDay
+	day := at.Add(-window).Unix() / secondsOfDay // what ends at midnight is of the day before
 	if n := len(w.Days); n == 0 || day > w.Days[n-1].Day {
 		w.Days = append(w.Days, Day{Day: day})
 		w.Days = slices.Delete(w.Days, 0, max(0, len(w.Days)-maxDays))
@@ -73,7 +73,7 @@ func (w *Watched) Clone() Watched { return Watched{slices.Clone(w.Spans), slices
 
 // Check drops what cannot be, as read from a file.
 func (w *Watched) Check() {
-	w.Spans = slices.DeleteFunc(w.Spans, func(s Span) bool { return s.To < s.From || !(s.Hours >= 0) || !finite(s.Hours) })
+	w.Spans = slices.DeleteFunc(w.Spans, func(s Span) bool { return s.To < s.From || s.Millis < 0 })
 	w.Days = slices.DeleteFunc(w.Days, func(d Day) bool { return !(d.Score >= 0) || !finite(d.Score) })
 	w.Spans = w.Spans[max(0, len(w.Spans)-maxSpans):]
 	w.Days = w.Days[max(0, len(w.Days)-maxDays):]
@@ -93,20 +93,21 @@ func (w *Watched) hours(since int64) float64 {
 
 // since is which part of the span's hours was after since.
 func (s Span) since(since int64) float64 {
+	hours := float64(s.Millis) / float64(time.Hour/time.Millisecond)
 	switch {
 	case s.From >= since:
-		return s.Hours
+		return hours
 	case s.To <= since:
 		return 0
 	}
-	return s.Hours * float64(s.To-since) / float64(s.To-s.From)
+	return hours * float64(s.To-since) / float64(s.To-s.From)
 }
 
 // at returns the model that watched within a time, the first of them; ok is false if
 // none did.
 func (w *Watched) at(from, to int64) (s Span, ok bool) {
 	for _, s := range w.Spans {
-		if s.Hours > 0 && s.From < to && s.To > from {
+		if s.Millis > 0 && s.From < to && s.To > from {
 			return s, true
 		}
 	}
