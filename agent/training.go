@@ -72,14 +72,15 @@ func (a *Agent) train(ctx context.Context, name string, from uplink.Start) (upli
 	if err != nil {
 		return uplink.Learned{}, err
 	}
-	options := s.spec.TrainOptions(from.Seed)
+	data := dataDigest(sets)
+	options := s.spec.TrainOptions(from.Seed, from.Version)
 	options.ServerControl, options.OwnControl = from.ServerControl, from.OwnControl
 	t, err := trainAside(ctx, float64(a.cfg.Training.CPU)/100, s.family, from.Global, sets, options)
 	if err != nil {
 		return uplink.Learned{}, err
 	}
 	return uplink.Learned{
-		Update:     fedavg.Update{Job: name, Weight: t.Weight, Steps: t.Steps, Vectors: t.Vectors, Metrics: t.Metrics},
+		Update:     fedavg.Update{Job: name, Weight: t.Weight, Steps: t.Steps, Vectors: t.Vectors, Metrics: t.Metrics, Data: data},
 		OwnControl: t.OwnControl,
 	}, nil
 }

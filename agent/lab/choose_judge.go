@@ -31,7 +31,7 @@ func (f *fitter) detection(spec job.Spec, l learned, machine int) (float64, erro
 			continue
 		}
 		at, faulty := 0, false
-		switch said, _ := m.truth.Of(r.end.Add(-spec.Features.Window), r.end); said {
+		switch said, _ := m.truth.Of(r.end.Add(-spec.Features.Window), r.end, false); said {
 		case labels.Faulty:
 			at, faulty = 1, true
 		case labels.Unclear:
@@ -65,7 +65,7 @@ func (f *fitter) addClasses(i int, d *infer.Detector) error {
 	spec := f.specs[0]
 	s := spec.Model.Softmax
 	for k, r := range f.machines[i].rows {
-		said, class := f.machines[i].truth.Of(r.end.Add(-spec.Features.Window), r.end)
+		said, class := f.machines[i].truth.Of(r.end.Add(-spec.Features.Window), r.end, false)
 		if said == labels.InOrder {
 			class = s.Healthy
 		}

@@ -118,7 +118,7 @@ func (t *trainer) train(ctx context.Context, participants [][]model.Set) ([]feda
 
 // round trains every participant from the global parameters and merges.
 func (t *trainer) round(ctx context.Context, global []fedavg.Vector, m *memory, participants [][]model.Set, round uint64) ([]fedavg.Vector, error) {
-	options := t.spec.TrainOptions(t.spec.Seed + round)
+	options := t.spec.TrainOptions(t.spec.Seed+round, round-1)
 	if t.spec.Strategy.SharesState() {
 		options.ServerControl = m.state
 		if m.state == nil {

@@ -87,10 +87,11 @@ func (s Spec) NewStrategy() (fedavg.Strategy, error) {
 	return s.Strategy.Build(f.Learning())
 }
 
-// TrainOptions returns how agents train for s in a round with this seed. What an
-// agent keeps or receives beside (see model.TrainOptions) is for it to add.
-func (s Spec) TrainOptions(seed uint64) model.TrainOptions {
-	return s.WithDefaults().Strategy.trainOptions(seed)
+// TrainOptions returns how agents train for s in a round with this seed that starts
+// from this version of the global model. What an agent keeps or receives beside (see
+// model.TrainOptions) is for it to add.
+func (s Spec) TrainOptions(seed, version uint64) model.TrainOptions {
+	return s.WithDefaults().Strategy.trainOptions(seed, version)
 }
 
 // Len is the number of features, the length of Names.

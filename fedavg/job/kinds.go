@@ -39,35 +39,35 @@ type kind struct {
 
 var kinds = []kind{
 	{NameSum, model.Statistics, nil, func(StrategySpec) fedavg.Strategy { return fedavg.Sum{} }},
-	{NameFedAvg, model.Gradient, nil, func(StrategySpec) fedavg.Strategy { return fedavg.FedAvg{} }},
-	{NameFedProx, model.Gradient, []param{proximal}, func(StrategySpec) fedavg.Strategy { return fedavg.FedAvg{} }},
-	{NameFedAvgM, model.Gradient, []param{serverRate(1), momentum}, func(s StrategySpec) fedavg.Strategy {
+	{NameFedAvg, model.Gradient, []param{rateDecay}, func(StrategySpec) fedavg.Strategy { return fedavg.FedAvg{} }},
+	{NameFedProx, model.Gradient, []param{proximal, rateDecay}, func(StrategySpec) fedavg.Strategy { return fedavg.FedAvg{} }},
+	{NameFedAvgM, model.Gradient, []param{serverRate(1), momentum, rateDecay}, func(s StrategySpec) fedavg.Strategy {
 		return fedavg.FedAvgM{Rate: s.ServerRate, Momentum: s.Momentum}
 	}},
-	{NameFedAdagrad, model.Gradient, []param{serverRate(0.1), tau}, func(s StrategySpec) fedavg.Strategy {
+	{NameFedAdagrad, model.Gradient, []param{serverRate(0.1), tau, rateDecay}, func(s StrategySpec) fedavg.Strategy {
 		return fedavg.FedAdagrad{Rate: s.ServerRate, Tau: s.Tau}
 	}},
-	{NameFedAdam, model.Gradient, []param{serverRate(0.1), beta1, beta2, tau}, func(s StrategySpec) fedavg.Strategy {
+	{NameFedAdam, model.Gradient, []param{serverRate(0.1), beta1, beta2, tau, rateDecay}, func(s StrategySpec) fedavg.Strategy {
 		return fedavg.FedAdam{Rate: s.ServerRate, Beta1: s.Beta1, Beta2: s.Beta2, Tau: s.Tau}
 	}},
-	{NameFedYogi, model.Gradient, []param{serverRate(0.01), beta1, beta2, tau}, func(s StrategySpec) fedavg.Strategy {
+	{NameFedYogi, model.Gradient, []param{serverRate(0.01), beta1, beta2, tau, rateDecay}, func(s StrategySpec) fedavg.Strategy {
 		return fedavg.FedYogi{Rate: s.ServerRate, Beta1: s.Beta1, Beta2: s.Beta2, Tau: s.Tau}
 	}},
-	{NameScaffold, model.Gradient, []param{serverRate(1), population}, func(s StrategySpec) fedavg.Strategy {
+	{NameScaffold, model.Gradient, []param{serverRate(1), population, rateDecay}, func(s StrategySpec) fedavg.Strategy {
 		return fedavg.Scaffold{Rate: s.ServerRate, Population: s.Population}
 	}},
-	{NameFedNova, model.Gradient, nil, func(StrategySpec) fedavg.Strategy { return fedavg.FedNova{} }},
-	{NameFedBuff, model.Gradient, []param{serverRate(1), buffer, maxStaleness}, func(s StrategySpec) fedavg.Strategy {
+	{NameFedNova, model.Gradient, []param{rateDecay}, func(StrategySpec) fedavg.Strategy { return fedavg.FedNova{} }},
+	{NameFedBuff, model.Gradient, []param{serverRate(1), buffer, maxStaleness, rateDecay}, func(s StrategySpec) fedavg.Strategy {
 		return fedavg.FedBuff{Rate: s.ServerRate}
 	}},
-	{NameMedian, model.Gradient, nil, func(StrategySpec) fedavg.Strategy { return fedavg.Median{} }},
-	{NameTrimmedMean, model.Gradient, []param{trim}, func(s StrategySpec) fedavg.Strategy { return fedavg.TrimmedMean{Trim: s.Trim} }},
-	{NameKrum, model.Gradient, []param{byzantine}, func(s StrategySpec) fedavg.Strategy { return fedavg.Krum{Byzantine: s.Byzantine} }},
-	{NameMultiKrum, model.Gradient, []param{byzantine, selection}, func(s StrategySpec) fedavg.Strategy {
+	{NameMedian, model.Gradient, []param{rateDecay}, func(StrategySpec) fedavg.Strategy { return fedavg.Median{} }},
+	{NameTrimmedMean, model.Gradient, []param{trim, rateDecay}, func(s StrategySpec) fedavg.Strategy { return fedavg.TrimmedMean{Trim: s.Trim} }},
+	{NameKrum, model.Gradient, []param{byzantine, rateDecay}, func(s StrategySpec) fedavg.Strategy { return fedavg.Krum{Byzantine: s.Byzantine} }},
+	{NameMultiKrum, model.Gradient, []param{byzantine, selection, rateDecay}, func(s StrategySpec) fedavg.Strategy {
 		return fedavg.MultiKrum{Byzantine: s.Byzantine, Select: s.Select}
 	}},
-	{NameBulyan, model.Gradient, []param{byzantine}, func(s StrategySpec) fedavg.Strategy { return fedavg.Bulyan{Byzantine: s.Byzantine} }},
-	{NameGeometricMedian, model.Gradient, nil, func(StrategySpec) fedavg.Strategy { return fedavg.GeometricMedian{} }},
+	{NameBulyan, model.Gradient, []param{byzantine, rateDecay}, func(s StrategySpec) fedavg.Strategy { return fedavg.Bulyan{Byzantine: s.Byzantine} }},
+	{NameGeometricMedian, model.Gradient, []param{rateDecay}, func(StrategySpec) fedavg.Strategy { return fedavg.GeometricMedian{} }},
 }
 
 func kindOf(name string) *kind {
@@ -110,11 +110,12 @@ var (
 	maxStaleness = whole("max_staleness", func(s *StrategySpec) *int { return &s.MaxStaleness }, 20, 1)
 	byzantine    = whole("byzantine", func(s *StrategySpec) *int { return &s.Byzantine }, 1, 1)
 	selection    = whole("select", func(s *StrategySpec) *int { return &s.Select }, 0, 0)
+	rateDecay    = real("rate_decay", func(s *StrategySpec) *float64 { return &s.RateDecay }, 0, func(x float64) bool { return x >= 0 && x <= 1 }, "above 0 and at most 1")
 	trim         = real("trim", func(s *StrategySpec) *float64 { return &s.Trim }, 0.1, func(x float64) bool { return x > 0 && x < 0.5 }, "above 0 and below 0.5")
 )
 
 // allParams is every parameter there is.
-var allParams = []param{serverRate(1), momentum, beta1, beta2, tau, proximal, population, byzantine, selection, trim, buffer, maxStaleness}
+var allParams = []param{serverRate(1), momentum, beta1, beta2, tau, proximal, population, byzantine, selection, trim, buffer, maxStaleness, rateDecay}
 
 func serverRate(standard float64) param {
 	return real("server_rate", func(s *StrategySpec) *float64 { return &s.ServerRate }, standard, isPositive, "a positive number")

@@ -2,6 +2,7 @@ package job
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/millwright-iot/millwright/fedavg"
@@ -22,6 +23,10 @@ type StrategySpec struct {
 	Beta2      float64 `yaml:"beta2" json:"beta2,omitempty"`       // fedadam, fedyogi: β₂, 0 < β₂ < 1; default 0.99
 	Tau        float64 `yaml:"tau" json:"tau,omitempty"`           // fedadagrad, fedadam, fedyogi: τ > 0; default 0.001
 	Proximal   float64 `yaml:"proximal" json:"proximal,omitempty"` // fedprox: μ > 0 of the agents' loss; default 0.01
+	// RateDecay d, 0 < d ≤ 1: agents learn from version v of the global model at d^v times
+	// their learning rate, but no less than a hundredth, so that their steps stop pulling
+	// it to and fro. Not for sum. Default 1.
+	RateDecay float64 `yaml:"rate_decay" json:"rate_decay,omitempty"`
 	// Population is scaffold's N, how many agents the fleet has. 0 means those of
 	// the round, and is right only if every round asks all.
 	Population int `yaml:"population" json:"population,omitempty"`
@@ -89,8 +94,14 @@ func defaultStrategy(kind string) string {
 	return NameFedAvg
 }
 
-func (s StrategySpec) trainOptions(seed uint64) model.TrainOptions {
+// leastRate is where RateDecay ends: a model may learn for years.
+const leastRate = 0.01
+
+func (s StrategySpec) trainOptions(seed, version uint64) model.TrainOptions {
 	o := model.TrainOptions{Seed: seed, Proximal: s.Proximal}
+	if s.RateDecay != 0 {
+		o.RateFactor = max(math.Pow(s.RateDecay, float64(version)), leastRate)
+	}
 	o.PlainSGD = s.Name == NameScaffold || s.Name == NameFedNova
 	return o
 }

@@ -2,6 +2,7 @@ package job
 
 import (
 	"encoding/json"
+	"math"
 	"strings"
 	"testing"
 
@@ -115,12 +116,12 @@ func TestStrategySpec_Refuses(t *testing.T) {
 }
 
 func TestStrategySpec_TrainOptions(t *testing.T) {
-	if o := with(t, "{name: fedprox}").TrainOptions(5); o.Proximal != 0.01 || o.PlainSGD || o.Seed != 5 {
+	if o := with(t, "{name: fedprox}").TrainOptions(5, 3); o.Proximal != 0.01 || o.PlainSGD || o.Seed != 5 {
 		t.Errorf("fedprox: %+v", o)
 	}
 	for name, plain := range map[string]bool{"scaffold": true, "fednova": true, "fedavg": false, "krum": false} {
 		s := with(t, "{name: "+name+"}")
-		if o := s.TrainOptions(1); o.PlainSGD != plain || o.Proximal != 0 {
+		if o := s.TrainOptions(1, 0); o.PlainSGD != plain || o.Proximal != 0 {
 			t.Errorf("%s: %+v", name, o)
 		}
 		if got := s.Strategy.SharesState(); got != (name == NameScaffold) {
@@ -182,5 +183,18 @@ func TestQuarantineSpec_Defaults(t *testing.T) {
 	*c.Quarantine.Enabled = true
 	if off {
 		t.Error("the copy shares memory with the spec")
+	}
+}
+
+// 0.9³ is 0.729; a hundredth is where it ends.
+func TestStrategySpec_RateDecay(t *testing.T) {
+	s := with(t, "{name: fedavgm, rate_decay: 0.9}")
+	for version, want := range map[uint64]float64{0: 1, 3: 0.729, 1000: 0.01, math.MaxUint64: 0.01} {
+		if got := s.TrainOptions(1, version).RateFactor; math.Abs(got-want) > 1e-15 {
+			t.Errorf("version %d: factor %v, want %v", version, got, want)
+		}
+	}
+	if got := with(t, "{name: fedavg}").TrainOptions(1, 7).RateFactor; got != 0 {
+		t.Errorf("without a decay: factor %v", got)
 	}
 }

@@ -105,7 +105,7 @@ func (f *denseFamily) learn(ctx context.Context, global []fedavg.Vector, rows, t
 		Metrics: map[string]float64{"loss": finite(before), "loss_local": finite(after)},
 	}
 	if control != nil {
-		own, change := control.next(t.start, net.params, t.steps, f.spec.LearningRate)
+		own, change := control.next(t.start, net.params, t.steps, t.spec.LearningRate)
 		trained.OwnControl, trained.Vectors = own, append(trained.Vectors, change...)
 	}
 	return trained, nil

@@ -13,6 +13,8 @@ type TrainOptions struct {
 	Seed uint64 // of the order of rows; the same seed, data and parameters give the same update
 	// Proximal, if above 0, replaces the μ of the model's settings (FedProx).
 	Proximal float64
+	// RateFactor, if above 0, multiplies the learning rate of the model's settings.
+	RateFactor float64
 	// PlainSGD trains by plain gradient descent instead of Adam, at the same
 	// learning rate, so that Trained.Steps means what FedNova takes it for.
 	PlainSGD bool
@@ -25,7 +27,7 @@ type TrainOptions struct {
 
 // Plain refuses options of gradient descent, for families without.
 func (o TrainOptions) Plain() error {
-	if o.Proximal != 0 || o.PlainSGD || o.ServerControl != nil || o.OwnControl != nil {
+	if o.Proximal != 0 || o.RateFactor != 0 || o.PlainSGD || o.ServerControl != nil || o.OwnControl != nil {
 		return errors.New("options of gradient descent do not apply to statistics; choose another strategy")
 	}
 	return nil

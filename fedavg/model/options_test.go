@@ -136,3 +136,24 @@ func TestTrain_RefusesOptions(t *testing.T) {
 		}
 	}
 }
+
+// One step of plain descent is as long as the factor says, and SCAFFOLD's next control
+// variate, the gradient, does not depend on it.
+func TestTrain_RateFactor(t *testing.T) {
+	f := plainFamily(t, 1, 0)
+	layout := fedavg.Scaffold{}.StateLayout(f.ParamLayout())
+	options := TrainOptions{PlainSGD: true, ServerControl: filled(layout, 0.1)}
+	whole := trainWith(t, f, options)
+	options.RateFactor = 0.25
+	part := trainWith(t, f, options)
+	for k := range len(layout) - 1 {
+		for i, x := range whole.Vectors[k].F32 {
+			if got, want := float64(part.Vectors[k].F32[i]), float64(x)/4; math.Abs(got-want) > 1e-7 {
+				t.Fatalf("delta of %s[%d] is %v, want %v", layout[k].Name, i, got, want)
+			}
+			if got, want := part.OwnControl[k].F32[i], whole.OwnControl[k].F32[i]; math.Abs(float64(got-want)) > 1e-4 {
+				t.Fatalf("control of %s[%d] is %v, want %v", layout[k].Name, i, got, want)
+			}
+		}
+	}
+}

@@ -151,7 +151,7 @@ func (f *softmaxFamily) Train(ctx context.Context, global []fedavg.Vector, sets 
 		change[fleetShares+i] = float32(share - fleet.shares[i])
 	}
 	if control != nil {
-		own, change := control.next(t.start, net.params, t.steps, f.spec.LearningRate)
+		own, change := control.next(t.start, net.params, t.steps, t.spec.LearningRate)
 		trained.OwnControl, trained.Vectors = own, append(trained.Vectors, change...)
 	}
 	return trained, nil

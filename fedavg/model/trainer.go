@@ -59,6 +59,9 @@ func newTrainer(net *network, spec descent, options TrainOptions, control *contr
 	if options.Proximal > 0 {
 		t.spec.Proximal = options.Proximal
 	}
+	if options.RateFactor > 0 {
+		t.spec.LearningRate *= options.RateFactor
+	}
 	return t
 }
 

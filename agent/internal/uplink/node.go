@@ -42,8 +42,9 @@ type Node interface {
 
 // Start is what a training begins with.
 type Start struct {
-	Global []fedavg.Vector
-	Seed   uint64
+	Global  []fedavg.Vector
+	Version uint64 // of Global
+	Seed    uint64
 	// ServerControl and OwnControl are control variates, see model.TrainOptions; nil
 	// unless the job's strategy has them.
 	ServerControl, OwnControl []fedavg.Vector

@@ -225,7 +225,7 @@ func (u *Uplink) learn(ctx context.Context, n *training) error {
 	if err != nil {
 		return err
 	}
-	from := Start{Global: global.Vectors, Seed: n.seed}
+	from := Start{Global: global.Vectors, Version: global.Version, Seed: n.seed}
 	if err := u.controls(ctx, n, spec, strategy.StateLayout(layout), &from); err != nil {
 		return err
 	}

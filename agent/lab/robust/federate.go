@@ -96,7 +96,7 @@ func (f *federation) train(ctx context.Context, round uint64) (fedavg.Slice, err
 		if g < f.cfg.Attackers && f.attack.poison != nil {
 			set = f.attack.poison(set)
 		}
-		trained, err := f.family.Train(ctx, f.global, []model.Set{set}, f.spec.TrainOptions(f.cfg.Seed+round))
+		trained, err := f.family.Train(ctx, f.global, []model.Set{set}, f.spec.TrainOptions(f.cfg.Seed+round, round-1))
 		if err != nil {
 			return nil, err
 		}
