@@ -106,7 +106,7 @@ func (r *CWRURecording) read() (err error) {
 	}()
 	z, err := npz.Open(r.Path)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", r.Path, err)
+		return fmt.Errorf("read %s: %w; copy the file anew", r.Path, err)
 	}
 	defer z.Close()
 	name, ok := "", false
@@ -150,8 +150,11 @@ func (r *CWRURecording) read() (err error) {
 	}
 	for i := range r.Samples {
 		if r.Samples[i] *= standardG; !(math.Abs(r.Samples[i]) < 1e6) {
-			return fmt.Errorf("read %s: sample %d of array DE is %g g", r.Path, i, r.Samples[i]/standardG)
+			return fmt.Errorf("read %s: sample %d of array DE is %g g; no accelerometer says that: mend the recording or leave it out", r.Path, i, r.Samples[i]/standardG)
 		}
+	}
+	if first := r.Samples[0]; !slices.ContainsFunc(r.Samples, func(x float64) bool { return x != first }) {
+		return fmt.Errorf("read %s: every sample of array DE is %g g; the sensor did not measure: leave the recording out", r.Path, first/standardG)
 	}
 	return nil
 }

@@ -159,6 +159,7 @@ func writeNPZ(t *testing.T, dir, name string, arrays map[string]any) {
 
 func TestFindCWRU_BadInput(t *testing.T) {
 	second := make([]float32, cwruWindow)
+	second[5] = 1
 	broken := slices.Clone(second)
 	broken[7] = float32(math.NaN())
 	for want, arrays := range map[string]map[string]any{
@@ -167,6 +168,7 @@ func TestFindCWRU_BadInput(t *testing.T) {
 		"sample 7 of array DE is NaN":       {"DE": broken},
 		"is of type":                        {"DE": make([]int32, cwruWindow)},
 		"in 1 sizes; to leave one size out": {"DE": second},
+		"the sensor did not measure":        {"DE": make([]float32, cwruWindow)},
 	} {
 		dir := t.TempDir()
 		writeNPZ(t, dir, "1797_OR6_7_DE12.npz", arrays)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/millwright-iot/millwright/agent/lab/plot"
@@ -43,6 +44,11 @@ func Datasets() []Dataset {
 
 // evaluate finds files and evaluates them.
 func evaluate[F any, R Result](ctx context.Context, dir string, find func(string) (F, error), run func(context.Context, F) (R, error)) (Result, error) {
+	if info, err := os.Stat(dir); err != nil {
+		return nil, fmt.Errorf("open the data: %w", err)
+	} else if !info.IsDir() {
+		return nil, fmt.Errorf("open the data: %q is a file; name the folder that holds it", dir)
+	}
 	files, err := find(dir)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/millwright-iot/millwright/agent/internal/infer"
 	"github.com/millwright-iot/millwright/fedavg"
@@ -30,6 +31,9 @@ const gradientRounds = 30
 // gradient model is also federated with each way of making updates smaller.
 func EvaluateSKAB(ctx context.Context, files []SKABFile) (*Report, error) {
 	report := newSKABReport(files)
+	if err := addGaps(ctx, report, files); err != nil {
+		return nil, err
+	}
 	if err := addLines(ctx, report, files, SKABJob(model.KindGaussian), Federated, Central, LocalOnly); err != nil {
 		return nil, err
 	}
@@ -117,10 +121,66 @@ func skabRows(ctx context.Context, files []SKABFile, spec job.Spec) ([][]feature
 	return rows, nil
 }
 
+// leastHead is how many windows of its head a machine needs at least: enough for the
+// block means by which wandering channels are told.
+const leastHead = 120
+
+// ownSpec is spec with a baseline of the windows that end with the machine's head: where
+// there are gaps they are fewer, and none of what is scored takes their place.
+func ownSpec(spec job.Spec, rows []featureRow, f SKABFile) (job.Spec, error) {
+	end, n := f.Times[SKABHead-1].Add(time.Second), 0
+	for n < len(rows) && !rows[n].end.After(end) {
+		n++
+	}
+	if n < leastHead {
+		return spec, fmt.Errorf("%s: %d windows of its first %d rows are complete; a baseline takes %d: too much is missing there", f.Path, n, SKABHead, leastHead)
+	}
+	spec.Alarm.Baseline = min(spec.Alarm.Baseline, n)
+	return spec, nil
+}
+
+// addGaps notes what is wrong with recordings and can be lived with.
+func addGaps(ctx context.Context, report *Report, files []SKABFile) error {
+	spec := SKABJob(model.KindGaussian)
+	rows, err := skabRows(ctx, files, spec)
+	if err != nil {
+		return err
+	}
+	for i, f := range files {
+		own, err := ownSpec(spec, rows[i], f)
+		if err != nil {
+			return err
+		}
+		if n := own.Alarm.Baseline; n < spec.Alarm.Baseline {
+			report.Notes = append(report.Notes, fmt.Sprintf("%s: gaps in its head leave a baseline of %d windows instead of %d", f.Name, n, spec.Alarm.Baseline))
+		}
+		if still := stillChannels(spec.Features, rows[i]); len(still) > 0 {
+			report.Notes = append(report.Notes, stillNote(f.Name, still))
+		}
+		if n := trueRows(f.Truth[:SKABHead]); n > 0 {
+			report.Notes = append(report.Notes, fmt.Sprintf("%s: %d rows of its head, which the protocol takes as healthy, are labelled anomalous", f.Name, n))
+		}
+	}
+	return nil
+}
+
+func trueRows(truth []bool) (n int) {
+	for _, t := range truth {
+		if t {
+			n++
+		}
+	}
+	return n
+}
+
 // detect follows one machine through its file. Only windows of the head are in
 // its baseline, and no label is seen.
 func detect(spec job.Spec, global []fedavg.Vector, rows []featureRow, f SKABFile) (told, error) {
-	d, err := infer.NewDetector(spec)
+	own, err := ownSpec(spec, rows, f)
+	if err != nil {
+		return told{}, err
+	}
+	d, err := infer.NewDetector(own)
 	if err != nil {
 		return told{}, err
 	}

@@ -109,12 +109,13 @@ func (r *GearboxRecording) source() (*replay.Source, error) {
 }
 
 // gearboxRows computes the features of all recordings. A plant runs at one load.
-func gearboxRows(ctx context.Context, recordings []GearboxRecording) ([]faultRow, error) {
+// notes tell of channels that never change.
+func gearboxRows(ctx context.Context, recordings []GearboxRecording) (rows []faultRow, notes []string, err error) {
 	spec := job.FeatureSpec{Window: gearboxWindow, Hop: gearboxWindow, MaxGap: gearboxWindow}
 	for _, c := range gearboxChannels {
 		spec.Channels = append(spec.Channels, job.ChannelFeatures{Channel: c, Features: gearboxFeatures})
 	}
-	parts := make([][]faultRow, len(recordings))
+	parts, still := make([][]faultRow, len(recordings)), make([][]string, len(recordings))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, r := range recordings {
@@ -127,6 +128,7 @@ func gearboxRows(ctx context.Context, recordings []GearboxRecording) ([]faultRow
 			if err != nil {
 				return err
 			}
+			still[i] = stillChannels(spec, rows)
 			load := fmt.Sprintf("load %d", r.LoadPercent)
 			for _, row := range rows {
 				parts[i] = append(parts[i], faultRow{class: r.class(), machine: r.Name, fold: load, plant: load, vector: row.vector})
@@ -135,7 +137,12 @@ func gearboxRows(ctx context.Context, recordings []GearboxRecording) ([]faultRow
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return slices.Concat(parts...), nil
+	for i, channels := range still {
+		if len(channels) > 0 {
+			notes = append(notes, stillNote(recordings[i].Name, channels))
+		}
+	}
+	return slices.Concat(parts...), notes, nil
 }

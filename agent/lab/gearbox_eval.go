@@ -13,11 +13,11 @@ import (
 
 // EvaluateGearbox leaves one load out after the other.
 func EvaluateGearbox(ctx context.Context, recordings []GearboxRecording) (*FaultReport, error) {
-	rows, err := gearboxRows(ctx, recordings)
+	rows, notes, err := gearboxRows(ctx, recordings)
 	if err != nil {
 		return nil, err
 	}
-	r := &FaultReport{Dataset: "gearbox", Recordings: len(recordings), Windows: len(rows), Machines: "recordings", Classes: gearboxClasses, Protocol: []string{
+	r := &FaultReport{Dataset: "gearbox", Recordings: len(recordings), Windows: len(rows), Machines: "recordings", Classes: gearboxClasses, Notes: notes, Protocol: []string{
 		"four accelerometers, windows of 0.32 s; the sampling rate is not stated and taken as 12.9 kHz, which puts the fundamental at the shaft's 30 Hz",
 		"one load is left out after the other; the gearbox is the same at all loads, so this says nothing about another gearbox: the set is a smoke test",
 		"federated: a plant runs at one load; sums of its scale add up, softmax learns by one gradient step a round, 50 rounds, the gaussian detector by sums in one round",

@@ -75,7 +75,7 @@ func TestFindGearbox_BadInput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := EvaluateGearbox(t.Context(), recordings); err == nil || !strings.Contains(err.Error(), "shorter than one window") {
+	if _, err := EvaluateGearbox(t.Context(), recordings); err == nil || !strings.Contains(err.Error(), "not one window of 320ms") {
 		t.Errorf("too short: %v", err)
 	}
 	write(dir, "b30hz10.csv", "a1,a2,a3,a4\n1,2,three,4\n")

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/millwright-iot/millwright/agent/internal/infer"
@@ -38,7 +40,9 @@ func extract(ctx context.Context, machine string, src sensors.Source, spec job.F
 		return nil, err
 	}
 	var rows []featureRow
+	samples := map[string]int{}
 	err = src.Run(ctx, func(b sensors.Block) error {
+		samples[b.Channel] += len(b.Samples)
 		return windower.Add(b, func(w *window.Window) error {
 			v, err := extractor.Extract(nil, w)
 			if err != nil {
@@ -49,12 +53,44 @@ func extract(ctx context.Context, machine string, src sensors.Source, spec job.F
 		})
 	})
 	if err == nil && len(rows) == 0 {
-		err = errors.New("the recording is shorter than one window")
+		err = noWindow(spec, names, samples)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("compute features of %s: %w", machine, err)
 	}
 	return rows, nil
+}
+
+// noWindow says why there is not one complete window.
+func noWindow(spec job.FeatureSpec, channels []string, samples map[string]int) error {
+	for _, c := range channels {
+		if samples[c] == 0 {
+			return fmt.Errorf("channel %q has no value; mend its column, or leave the recording out", c)
+		}
+	}
+	return fmt.Errorf("the recording has not one window of %s in which every channel has values; a longer one is needed, or one with fewer gaps", spec.Window)
+}
+
+// stillChannels lists the channels of which no feature ever changes but by rounding, of
+// rows by spec.
+func stillChannels(spec job.FeatureSpec, rows []featureRow) []string {
+	var still []string
+	same := func(a, b float64) bool { return math.Abs(a-b) <= 1e-12*math.Abs(b) }
+	at := 0
+	for _, c := range spec.Channels {
+		n := len(c.Features)
+		moves := slices.ContainsFunc(rows, func(r featureRow) bool { return !slices.EqualFunc(r.vector[at:at+n], rows[0].vector[at:at+n], same) })
+		if !moves {
+			still = append(still, c.Channel)
+		}
+		at += n
+	}
+	return still
+}
+
+// stillNote tells of channels that never change.
+func stillNote(recording string, channels []string) string {
+	return fmt.Sprintf("%s: no change of %s in the whole recording, which says nothing; look at the sensor", recording, strings.Join(channels, ", "))
 }
 
 // told is what a detector said of each row of a recording.

@@ -89,10 +89,11 @@ func FindSKAB(dir string) ([]SKABFile, error) {
 			return err
 		}
 		group := filepath.Base(filepath.Dir(path))
-		if d.IsDir() || filepath.Ext(path) != ".csv" || group == "anomaly-free" {
+		number, isCSV := strings.CutSuffix(strings.TrimSuffix(d.Name(), ".gz"), ".csv")
+		if d.IsDir() || !isCSV || group == "anomaly-free" {
 			return nil
 		}
-		name := group + "/" + strings.TrimSuffix(d.Name(), ".csv")
+		name := group + "/" + number
 		files = append(files, SKABFile{Path: path, Name: name, Group: group})
 		return nil
 	})
@@ -100,7 +101,7 @@ func FindSKAB(dir string) ([]SKABFile, error) {
 		return nil, fmt.Errorf("find SKAB files: %w", err)
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("find SKAB files: no .csv file in or below %q (anomaly-free holds no labels); name the benchmark's data folder", dir)
+		return nil, fmt.Errorf("find SKAB files: no .csv or .csv.gz file in or below %q (anomaly-free holds no labels); name the benchmark's data folder", dir)
 	}
 	slices.SortFunc(files, func(a, b SKABFile) int { return compareNames(a.Name, b.Name) })
 	var errs []error
@@ -135,10 +136,17 @@ func (f *SKABFile) readTimes() error {
 	if err != nil {
 		return err
 	}
+	label, err := r.Column(SKABLabel)
+	if err != nil {
+		return err
+	}
 	for range f.Truth {
 		row, err := r.Next()
 		if err != nil {
 			return err
+		}
+		if strings.Trim(row.Fields[label], "01. ") != "" || strings.TrimSpace(row.Fields[label]) == "" {
+			return fmt.Errorf("%s:%d: column %q: %q is not 0 or 1", f.Path, row.Line, SKABLabel, row.Fields[label])
 		}
 		t, _, err := decode.ParseTime(row.Fields[column], decode.TimeAuto)
 		if err != nil {

@@ -141,6 +141,8 @@ func TestFindSKAB_BadInput(t *testing.T) {
 		"too few rows":  {"datetime;Current;anomaly\n" + strings.Repeat(row, 400), "400 rows"},
 		"no time":       {"datetime;Current;anomaly\n" + strings.Repeat("yesterday;1;0\n", 401), `column "datetime"`},
 		"backwards":     {"datetime;Current;anomaly\n" + row + strings.Repeat("2020-03-09 10:14:32;1;0\n", 400), "0.csv:3: time goes backwards"},
+		"no label":      {"datetime;Current;anomaly\n" + strings.Repeat(row, 400) + "2020-03-09 10:14:33;1;\n", `0.csv:402: column "anomaly": "" is not 0 or 1`},
+		"label of 2":    {"datetime;Current;anomaly\n" + strings.Repeat(row, 400) + "2020-03-09 10:14:33;1;2\n", `"2" is not 0 or 1`},
 		"label text":    {"datetime;Current;anomaly\n" + strings.Repeat("2020-03-09 10:14:33;1;yes\n", 401), "0.csv:2"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -151,7 +153,7 @@ func TestFindSKAB_BadInput(t *testing.T) {
 		})
 	}
 	t.Run("empty folder", func(t *testing.T) {
-		if _, err := FindSKAB(t.TempDir()); err == nil || !strings.Contains(err.Error(), "no .csv file") {
+		if _, err := FindSKAB(t.TempDir()); err == nil || !strings.Contains(err.Error(), "no .csv or .csv.gz file") {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -73,7 +73,11 @@ func (t *trainer) learn(ctx context.Context, files []SKABFile, rows [][]featureR
 	}
 	sets := make([]model.Set, len(files))
 	for i := range files {
-		z, err := baselineZ(t.spec, rows[i])
+		own, err := ownSpec(t.spec, rows[i], files[i])
+		if err != nil {
+			return nil, err
+		}
+		z, err := baselineZ(own, rows[i])
 		if err != nil {
 			return nil, fmt.Errorf("baseline of %s: %w", files[i].Name, err)
 		}

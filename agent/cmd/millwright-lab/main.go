@@ -26,7 +26,7 @@ type cli struct {
 
 type evalCommand struct {
 	Dataset string `required:"" enum:"${datasets}" help:"Dataset: ${datasets}."`
-	Data    string `required:"" type:"existingdir" help:"Folder of the dataset, or of one of its groups."`
+	Data    string `required:"" type:"path" help:"Folder of the dataset, or of one of its groups."`
 	JSON    bool   `help:"Print JSON instead of a table."`
 	HTML    string `type:"path" placeholder:"FILE" help:"Also write a report with plots, one self-contained file."`
 }
