@@ -183,6 +183,9 @@ func (a *Agent) makeMachines() error {
 		if err != nil {
 			return fmt.Errorf("set up machine %q: %w", c.Name, err)
 		}
+		if err := m.SetEnds(a.ends(c.Name)); err != nil {
+			return fmt.Errorf("set up machine %q: %w", c.Name, err)
+		}
 		a.machines = append(a.machines, m)
 		a.byName[c.Name] = m
 	}
@@ -221,6 +224,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	keepers.run(keepCtx, a.log, "history of scores", a.histories.run)
 	keepers.run(keepCtx, a.log, "monitors", a.watches.run)
 	keepers.run(keepCtx, a.log, "labels", a.labels.Run)
+	keepers.run(keepCtx, a.log, "ends of lives", a.followLabels)
 	if a.publisher != nil {
 		keepers.run(keepCtx, a.log, "publisher", a.publisher.Run)
 	}

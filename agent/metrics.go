@@ -56,6 +56,7 @@ var (
 	descState      = desc("machine_state", "1 for the state a machine is in.", "machine", "state")
 	descBaseline   = desc("baseline_windows", "Healthy windows collected for the baseline.", "machine")
 	descScore      = desc("score", "Newest score; 1 is the alarm threshold.", "machine", "job")
+	descLife       = desc("remaining_life_hours", "Hours of operation that are left, as predicted, and the ends of the interval.", "machine", "job", "bound")
 	descAlarm      = desc("alarm", "1 while an alarm lasts.", "machine")
 	descVersion    = desc("model_version", "Version of the model in use; 0 is the machine's own.", "machine", "job")
 	descVectors    = desc("vectors_stored_total", "Feature vectors committed to the sample store.")
@@ -134,9 +135,16 @@ func (c collector) collect() {
 		c.gauge(descAlarm, truth(s.Alarm.Active), s.Name)
 		c.count(descPanics, s.Panics, s.Name)
 		c.monitors(s.Name)
+		if l := s.Output.Advice.Life; l != nil {
+			c.gauge(descLife, l.Hours, s.Name, l.Job, "expected")
+			if l.Confidence > 0 {
+				c.gauge(descLife, l.Low, s.Name, l.Job, "low")
+				c.gauge(descLife, l.High, s.Name, l.Job, "high")
+			}
+		}
 		for _, j := range s.Jobs {
 			c.gauge(descVersion, float64(j.Version), s.Name, j.Job)
-			if j.Trained {
+			if j.Trained && j.Want > 0 { // a job to prognose scores nothing
 				c.gauge(descScore, j.Score, s.Name, j.Job)
 			}
 		}

@@ -118,6 +118,9 @@ func (a *Agent) readiness(s *served) uplink.JobReadiness {
 		r.Reason = s.broken
 		return r
 	}
+	if s.spec.Purpose() == job.Prognose {
+		return a.lifeReadiness(s)
+	}
 	machines, collecting, have, want := 0, 0, 0, 0
 	var unserved []string
 	for _, m := range a.machines {

@@ -92,6 +92,9 @@ func (a *Agent) trainingSets(s *served) ([]model.Set, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.spec.Purpose() == job.Prognose {
+		return a.lives(s, rows)
+	}
 	left := 0 // machines still to come
 	for _, m := range a.machines {
 		if m.Class() == s.spec.Class {

@@ -117,6 +117,7 @@ type jobOnMachine struct {
 	Role         string           `json:"role"`
 	State        infer.State      `json:"state"`
 	Baseline     baselineProgress `json:"baseline"`
+	Cycles       int              `json:"cycles,omitempty"` // of the life that lasts, of a job to prognose
 	Score        float64          `json:"score"`
 	Zone         string           `json:"zone,omitempty"`
 	ModelVersion uint64           `json:"model_version"`
@@ -184,7 +185,7 @@ func (v view) machine(m *pipeline.Machine) machineDocument {
 	d.Drift, d.Quality = append([]monitor.Drift{}, drift...), newQualityDocument(quality)
 	for _, j := range s.Jobs {
 		d.Jobs = append(d.Jobs, jobOnMachine{
-			Job: j.Job, Role: j.Role, State: j.State, Baseline: baselineProgress{j.Have, j.Want},
+			Job: j.Job, Role: j.Role, State: j.State, Baseline: baselineProgress{j.Have, j.Want}, Cycles: j.Cycles,
 			Score: j.Score, Zone: string(j.Zone), ModelVersion: j.Version,
 		})
 	}
@@ -196,6 +197,7 @@ func line(s *pipeline.Status) machineLine {
 		Name: s.Name, Class: s.Class, State: s.State, Baseline: baselineProgress{s.Have, s.Want},
 		Alarm: s.Alarm.Active, At: s.Output.At, Job: s.Job, ModelVersion: s.Output.Version,
 	}
+	l.Life = s.Output.Advice.Life // known before there is a baseline, and while the machine is off
 	if s.Output.State == infer.Running {
 		score := s.Output.Score
 		l.Score, l.Zone, l.Reasons = &score, string(s.Output.Zone), reasons(s.Output.Reasons)

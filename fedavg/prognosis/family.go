@@ -54,7 +54,8 @@ var _ model.Family = (*Family)(nil)
 // folds is into how many parts machines are divided to leave some out.
 const folds = 5
 
-// classes divide predictions for intervals, in 1/25 of the cap.
+// classes divide predictions for intervals, in 1/25 of the cap. Those above the last are of
+// machines as good as new.
 var classes = [...]float64{4, 8, 12, 16, 20, 23}
 
 // New returns the family of spec for rows of the named features. The defaults of spec
@@ -91,11 +92,7 @@ func New(spec model.RULSpec, features []string) (*Family, error) {
 	if f.ridge, err = model.NewFamily(f.spec.Regression(), n); err != nil {
 		return fail(err)
 	}
-	var edges []float64
-	for _, c := range classes {
-		edges = append(edges, f.spec.Cap*c/25)
-	}
-	if f.residuals, err = model.NewResidualSums(edges, f.spec.Cap); err != nil {
+	if f.residuals, err = model.NewResidualSums(f.edges(), f.spec.Cap); err != nil {
 		return fail(err)
 	}
 	for _, s := range f.sections() {
@@ -105,6 +102,15 @@ func New(spec model.RULSpec, features []string) (*Family, error) {
 		}
 	}
 	return f, nil
+}
+
+// edges divide predictions into classes.
+func (f *Family) edges() []float64 {
+	edges := make([]float64, len(classes))
+	for i, c := range classes {
+		edges[i] = f.spec.Cap * c / 25
+	}
+	return edges
 }
 
 // section is a run of vectors of the parameters.
@@ -193,6 +199,7 @@ func (f *Family) Fleet(params []fedavg.Vector) (Fleet, error) {
 		return Fleet{}, fmt.Errorf("load prognosis: %w", err)
 	}
 	fleet := Fleet{Columns: f.columns, Conditions: t.conditions, Health: t.health, Scale: t.scale, Model: loaded.(model.Regressor)}
+	fleet.New = f.edges()[len(classes)-1]
 	fleet.Intervals, err = f.residuals.Fit(p.residuals, f.spec.Confidence)
 	if err != nil && !errors.Is(err, model.ErrNoRows) {
 		return Fleet{}, fmt.Errorf("load prognosis: %w", err)

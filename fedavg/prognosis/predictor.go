@@ -16,6 +16,7 @@ type Fleet struct {
 	Scale      *model.Baseline
 	Model      model.Regressor  // of a Predictor's Features
 	Intervals  *model.Intervals // nil: no intervals
+	New        float64          // from what prediction on a machine is as good as new
 }
 
 // Predictor follows one machine. It is for one goroutine at a time.
@@ -27,11 +28,15 @@ type Predictor struct {
 	condition   int
 }
 
-// Estimate is a prediction after a cycle. An RUL or High at the model's cap means
-// that much or more.
+// Estimate is a prediction after a cycle. A High at the model's cap means that much or
+// more.
 type Estimate struct {
-	RUL       float64 // cycles
-	Low, High float64 // of the interval; 0 and 0 without
+	RUL float64 // cycles
+	// AtLeast says that the model cannot tell the machine from a new one: RUL is close
+	// to the cap, and may be any number more.
+	AtLeast   bool
+	Interval  bool    // there is one
+	Low, High float64 // of it
 	Condition int     // the operating condition of the cycle
 }
 
@@ -74,6 +79,9 @@ func (p *Predictor) Push(row []float64) error {
 	return nil
 }
 
+// Restart begins a new life: the machine was repaired.
+func (p *Predictor) Restart() { p.trajectory = NewTrajectory(p.fleet.Health.Len()) }
+
 // Features returns the standardised feature vector of the last cycle, valid
 // until the next call.
 func (p *Predictor) Features() []float64 {
@@ -83,7 +91,9 @@ func (p *Predictor) Features() []float64 {
 // Estimate predicts from all cycles so far.
 func (p *Predictor) Estimate() Estimate {
 	e := Estimate{RUL: p.fleet.Model.Predict(p.Features()), Condition: p.condition}
+	e.AtLeast = e.RUL >= p.fleet.New
 	if p.fleet.Intervals != nil {
+		e.Interval = true
 		e.Low, e.High = p.fleet.Intervals.Around(e.RUL)
 	}
 	return e

@@ -38,12 +38,12 @@ func (f *Family) LeftOut(ctx context.Context, params []fedavg.Vector, lives []mo
 				}
 				without = loaded.(model.Regressor)
 			}
-			set, err := f.trajectory(t, life)
+			set, err := f.trajectory(ctx, t, life)
 			if err != nil {
 				return err
 			}
 			truth, predicted := f.compare(without, set, len(life.Rows))
-			if err := errors.Join(each(i, truth, predicted), ctx.Err()); err != nil {
+			if err := each(i, truth, predicted); err != nil {
 				return err
 			}
 		}
@@ -66,7 +66,7 @@ func ended(life model.Set) bool {
 func (f *Family) compare(m model.Regressor, set model.Set, cycles int) (truth, predicted []float64) {
 	last := len(set.Rows) - 1
 	for r, row := range set.Rows {
-		if age := cycles - stride*(last-r); age >= youngest || r == last {
+		if age := cycles - stride*(last-r); age >= Youngest || r == last {
 			truth = append(truth, min(set.Targets[r], f.spec.Cap))
 			predicted = append(predicted, m.Predict(row))
 		}
@@ -85,15 +85,12 @@ func (f *Family) judge(ctx context.Context, global []fedavg.Vector, sums []fedav
 	t := transform{fleet.Conditions, fleet.Health, fleet.Scale}
 	var all squares
 	for _, life := range lives {
-		set, err := f.trajectory(t, life)
+		set, err := f.trajectory(ctx, t, life)
 		if err != nil {
 			return nil, err
 		}
 		for r, row := range set.Rows {
 			all.add(fleet.Model.Predict(row) - min(set.Targets[r], f.spec.Cap))
-		}
-		if err := ctx.Err(); err != nil {
-			return nil, err
 		}
 	}
 	metrics["loss"] = all.mean()

@@ -2,7 +2,6 @@ package prognosis
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 
@@ -80,15 +79,15 @@ func (f *Family) sumConditions(ctx context.Context, sums []fedavg.Vector, lives 
 	settings, x := make([]float64, len(f.columns.settings)), make([]float64, len(f.columns.channels))
 	for _, life := range lives {
 		for i, row := range life.Rows {
+			if i%256 == 0 && ctx.Err() != nil {
+				return 0, ctx.Err()
+			}
 			f.columns.split(settings, x, row)
 			if err := f.grid.Add(sums, settings, x); err != nil {
 				return 0, fmt.Errorf("machine %q, cycle %d: %w", life.Machine, i, err)
 			}
 		}
 		rows += len(life.Rows)
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
 	}
 	return rows, nil
 }
@@ -96,14 +95,14 @@ func (f *Family) sumConditions(ctx context.Context, sums []fedavg.Vector, lives 
 func (f *Family) sumHealth(ctx context.Context, t transform, sums []fedavg.Vector, lives []model.Set) error {
 	for _, life := range lives {
 		smooth := newSmoother(len(f.columns.channels))
-		err := f.eachCycle(t.conditions, life, func(i int, z []float64) error {
+		err := f.eachCycle(ctx, t.conditions, life, func(i int, z []float64) error {
 			s := smooth.push(z)
 			if life.Targets[i] < 0 {
 				return nil
 			}
 			return f.health.Add(sums, z, s, life.Targets[i])
 		})
-		if err := errors.Join(err, ctx.Err()); err != nil {
+		if err != nil {
 			return fmt.Errorf("machine %q: %w", life.Machine, err)
 		}
 	}

@@ -14,8 +14,9 @@ const (
 	// stride: every third cycle is learned from, counted back from a life's last:
 	// neighbours say nearly the same.
 	stride = 3
-	// youngest is the least age, in cycles, of rows whose residuals count.
-	youngest = 20
+	// Youngest is the least age, in cycles, of rows whose residuals count: intervals
+	// of a younger machine are not calibrated.
+	Youngest = 20
 )
 
 // transform is what makes features of rows; nil are stages not learned yet.
@@ -65,9 +66,12 @@ func (f *Family) usedTransform(p parameters) (transform, error) {
 
 // eachCycle calls fn with the normalised channels of each row of a life, valid during
 // the call.
-func (f *Family) eachCycle(c *model.Conditions, life model.Set, fn func(i int, z []float64) error) error {
+func (f *Family) eachCycle(ctx context.Context, c *model.Conditions, life model.Set, fn func(i int, z []float64) error) error {
 	settings, z := make([]float64, len(f.columns.settings)), make([]float64, len(f.columns.channels))
 	for i, row := range life.Rows {
+		if i%256 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
 		f.columns.split(settings, z, row)
 		if _, _, err := c.Normalize(z, settings, z); err != nil {
 			return err
@@ -81,10 +85,10 @@ func (f *Family) eachCycle(c *model.Conditions, life model.Set, fn func(i int, z
 
 // trajectory follows a life and returns the features of the cycles that are learned
 // from, standardised if there is a scale, and their targets.
-func (f *Family) trajectory(t transform, life model.Set) (model.Set, error) {
+func (f *Family) trajectory(ctx context.Context, t transform, life model.Set) (model.Set, error) {
 	set := model.Set{Machine: life.Machine}
 	trajectory, h := NewTrajectory(t.health.Len()), make([]float64, t.health.Len())
-	err := f.eachCycle(t.conditions, life, func(i int, z []float64) error {
+	err := f.eachCycle(ctx, t.conditions, life, func(i int, z []float64) error {
 		trajectory.Push(t.health.Indices(h, z))
 		if target := life.Targets[i]; learned(life, i) {
 			row := trajectory.Features(nil)
@@ -120,10 +124,7 @@ func (f *Family) trajectories(ctx context.Context, t transform, lives []model.Se
 	sets := make([]model.Set, len(lives))
 	for i, life := range lives {
 		var err error
-		if sets[i], err = f.trajectory(t, life); err != nil {
-			return nil, err
-		}
-		if err := ctx.Err(); err != nil {
+		if sets[i], err = f.trajectory(ctx, t, life); err != nil {
 			return nil, err
 		}
 	}

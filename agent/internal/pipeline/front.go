@@ -38,6 +38,7 @@ type front struct {
 	emit      func(*window.Window) error // made once, so that a block allocates nothing
 
 	tracks []*track
+	lives  []*lifeTrack
 	stored int // baseline vectors in the sample store
 	recent int // recent healthy ones
 	before Counts

@@ -50,9 +50,14 @@ func (m *Machine) SetJobs(specs []job.Spec, releases map[string]Release, states 
 	m.unserved = map[string]string{}
 	live := map[job.Purpose]*track{}
 	var shadows []*track
+	var lives []job.Spec
 	for _, spec := range append(slices.Clone(specs), m.localJob()) {
 		spec = spec.WithDefaults()
 		purpose := spec.Purpose()
+		if purpose == job.Prognose {
+			lives = append(lives, spec)
+			continue
+		}
 		if first := live[purpose]; spec.Role == job.Live && first != nil {
 			if spec.Name != LocalJob {
 				m.unserved[spec.Name] = fmt.Sprintf("machine %s already serves live job %q of its class to %s", m.cfg.Name, first.spec.Name, purpose)
@@ -72,6 +77,7 @@ func (m *Machine) SetJobs(specs []job.Spec, releases map[string]Release, states 
 	}
 	m.shadows, m.next = shadows, nil
 	m.setDiagnosing(live[job.Diagnose])
+	m.setLives(lives, releases)
 	if live := live[job.Detect]; live != nil && live != m.serving {
 		m.next = live
 		if m.serving.detector.State() != infer.Running || live.detector.State() == infer.Running {
@@ -154,7 +160,7 @@ func (m *Machine) Install(digest string, r Release) error {
 	defer m.mu.Unlock()
 	t := m.find(digest)
 	if t == nil {
-		return nil
+		return m.installLife(digest, r)
 	}
 	if err := t.setModel(r); err != nil {
 		return fmt.Errorf("machine %s: %w", m.cfg.Name, err)
@@ -193,7 +199,7 @@ func (m *Machine) prune() {
 	for _, f := range m.fronts {
 		f.tracks = slices.DeleteFunc(f.tracks, func(t *track) bool { return !needed(t) })
 	}
-	m.fronts = slices.DeleteFunc(m.fronts, func(f *front) bool { return len(f.tracks) == 0 })
+	m.fronts = slices.DeleteFunc(m.fronts, func(f *front) bool { return len(f.tracks)+len(f.lives) == 0 })
 }
 
 // Keys names the feature vectors the machine still needs.
@@ -203,6 +209,9 @@ func (m *Machine) Keys() []samples.Key {
 	keys := make([]samples.Key, len(m.fronts))
 	for i, f := range m.fronts {
 		keys[i] = f.key
+	}
+	for _, t := range m.lives {
+		keys = append(keys, t.key)
 	}
 	return keys
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/millwright-iot/millwright/agent/internal/alarm"
 	"github.com/millwright-iot/millwright/agent/internal/infer"
+	"github.com/millwright-iot/millwright/agent/internal/life"
 	"github.com/millwright-iot/millwright/agent/internal/samples"
 	"github.com/millwright-iot/millwright/fedavg/job"
 	"github.com/millwright-iot/millwright/sensors"
@@ -83,6 +84,10 @@ type Machine struct {
 	diagnosing  *track       // the live job that names faults; nil if none
 	diagnosis   *infer.Fault // what it said last; nil if nothing
 	diagnosedAt time.Time    // end of the window it said that of
+
+	lives      []*lifeTrack // jobs to prognose
+	prognosing *lifeTrack   // the live one of them; nil if none
+	ends       []life.End   // of the machine's lives, in the order of time
 
 	unserved map[string]string // job → why this machine cannot take part
 	before   Counts            // of fronts that no longer serve
@@ -236,12 +241,13 @@ func (m *Machine) window(f *front, w *window.Window) {
 		if t == m.diagnosing && out.State == infer.Running {
 			m.diagnose(t, w.End)
 		}
-		out.Advice.Fault = m.faultBy(w.End)
+		out.Advice.Fault, out.Advice.Life = m.faultBy(w.End), m.remaining()
 		m.note(t, out)
 	}
 	if f == m.serving.front {
 		m.windows++
 	}
+	m.live(f, w.End, vector)
 	healthy = healthy && quiet && !m.alarming()
 	m.watch(f, w.End, healthy)
 	switch {

@@ -34,6 +34,7 @@ type JobStatus struct {
 	Trained    bool  // it has its baseline, so it can be learned from
 	Have, Want int   // baseline windows
 	Samples    int64 // healthy feature vectors to learn from, once Trained
+	Cycles     int   // of the life that lasts, of a job to prognose, whose Samples are all there are
 	Version    uint64
 	Score      float64
 	Zone       alarm.Zone
@@ -78,7 +79,9 @@ func (m *Machine) Status() Status {
 	}
 	s.Have, s.Want = t.detector.Progress()
 	s.Output.Reasons = slices.Clone(t.out.Reasons)
-	s.Output.Advice = t.out.Advice.Clone()
+	s.Output.Advice = t.out.Advice
+	s.Output.Advice.Life = m.remaining() // a repair may have ended what the newest window said
+	s.Output.Advice = s.Output.Advice.Clone()
 	s.Output.Version = t.detector.Version()
 	for k, v := range m.unserved {
 		s.Unserved[k] = v
@@ -99,6 +102,9 @@ func (m *Machine) Status() Status {
 			j.Samples = int64(j.Have + t.front.recent)
 		}
 		s.Jobs = append(s.Jobs, j)
+	}
+	for _, t := range m.lives {
+		s.Jobs = append(s.Jobs, m.lifeStatus(t))
 	}
 	return s
 }

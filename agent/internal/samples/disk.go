@@ -22,7 +22,7 @@ var (
 	vectorsBucket = []byte("vectors")
 	metaBucket    = []byte("meta")
 	lifetimeKey   = []byte("lifetime_bytes")
-	kindBucket    = [...][]byte{Baseline: []byte("baseline"), Recent: []byte("recent"), Observed: []byte("observed")}
+	kindBucket    = [...][]byte{Baseline: []byte("baseline"), Recent: []byte("recent"), Observed: []byte("observed"), Cycle: []byte("cycle")}
 )
 
 const pageBytes = 4096
@@ -180,8 +180,12 @@ func (s *Store) put(vectors *bolt.Bucket, p pendingRow, full bool) (bool, error)
 	case Observed:
 		return true, s.thin(b, seq)
 	}
+	most := uint64(s.opts.MaxRecent)
+	if p.kind == Cycle {
+		most = MaxCycles
+	}
 	// More than one goes only after the limit was lowered.
-	for oldest, _ := b.Cursor().First(); oldest != nil && seq-binary.BigEndian.Uint64(oldest) >= uint64(s.opts.MaxRecent); oldest, _ = b.Cursor().First() {
+	for oldest, _ := b.Cursor().First(); oldest != nil && seq-binary.BigEndian.Uint64(oldest) >= most; oldest, _ = b.Cursor().First() {
 		if err := b.Delete(oldest); err != nil {
 			return false, err
 		}

@@ -40,7 +40,12 @@ const (
 	Baseline Kind = iota // the machine's healthy baseline
 	Recent               // healthy windows since, the newest Options.MaxRecent
 	Observed             // windows for labels that come late, fewer the older: see Observe
+	Cycle                // the mean of a machine over each cycle of operation, the newest MaxCycles
 )
+
+// MaxCycles is how many cycles are kept of a key: at one an hour, more than a year of
+// operation.
+const MaxCycles = 10000
 
 // Options tunes a Store.
 type Options struct {
