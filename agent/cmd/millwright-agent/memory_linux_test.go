@@ -90,6 +90,9 @@ const burstSamples = 256 << 10 // a payload of 1 MiB, 2 MiB decoded
 // and lives. When the kernel kills it for memory nevertheless, what it had not
 // acknowledged is there again for the next life, and the counts go on.
 func TestRun_KilledForMemory(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector needs more memory than the limit")
+	}
 	g := newMemoryGroup(t)
 	p := newPlant(t)
 	p.configure(`  - name: pump-1

@@ -2,7 +2,8 @@
 // four inputs on I²C: voltages, currents over a shunt, and 4–20 mA loops with
 // detection of failures.
 //
-// Source: data sheet SBAS444E; its registers have 16 bits, high byte first.
+// Source: data sheet SBAS444E; its registers have 16 bits, high byte first. Checked
+// against Linux, drivers/iio/adc/ti-ads1015.c.
 package ads1115
 
 import (

@@ -1,7 +1,8 @@
 // Package adxl355 drives the Analog Devices ADXL355, a low-noise three-axis
 // accelerometer of ±2 to ±8 g with 20 bits at up to 4 kHz and a FIFO of 96 values.
 //
-// Source: data sheet ADXL354/ADXL355, "Register Map" and "Register Definitions".
+// Source: data sheet ADXL354/ADXL355, "Register Map" and "Register Definitions"; checked
+// against Linux, drivers/iio/accel/adxl355_core.c.
 package adxl355
 
 import (

@@ -2,7 +2,7 @@
 // (relative humidity as well).
 //
 // Sources: data sheets BST-BMP280-DS001-23 and BST-BME280-DS002-15; memory maps in
-// their sections 4.2 and 5.3.
+// their sections 4.2 and 5.3; checked against Linux, drivers/iio/pressure/bmp280.h.
 package bmx280
 
 import (
