@@ -42,6 +42,11 @@ func (j *jobState) learnsSums() bool { return j.family.Learning() == model.Stati
 
 func (j *jobState) policy() quarantine.Policy {
 	q := j.spec.Quarantine
+	if j.spec.Model.Kind == model.KindRUL {
+		// Sums of lives are as large as what happened: a hundred times the usual on the
+		// gateway where the first machine fails.
+		q.MaxNorm = -1
+	}
 	return quarantine.Policy{Policy: verify.Policy{MaxNorm: q.MaxNorm, MinCosine: q.MinCosine}, ReleaseAfter: q.ReleaseAfter}
 }
 

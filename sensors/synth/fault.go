@@ -37,12 +37,24 @@ type Fault struct {
 	Kind Kind
 	// Begins is when, in the machine's time since its start.
 	Begins time.Duration
-	// GrowsOver is how long it takes, linearly, to reach Severity; 0 is at once.
+	// GrowsOver is how long it takes to reach Severity; 0 is at once.
 	GrowsOver time.Duration
 	// Severity is how bad it becomes. 1 is a fault that calls for a stop: an
 	// imbalance or misalignment in zone D of ISO 20816-3, impacts of 12 m/s².
 	Severity float64
+	// Fatigue makes it grow as cracks do, hardly at first and ever faster, from 1/50 of
+	// Severity on; otherwise it grows linearly. A machine wears out with a fault of
+	// severity 1 that grows over its life.
+	Fatigue bool
 }
+
+// crackBegins is the size of a crack at first, as a part of its last.
+const crackBegins = 0.02
+
+// crack is the size at a part x of its life, as a part of its last: da/dt ∝ a^(m/2)
+// (P. Paris and F. Erdogan, Journal of Basic Engineering 85 (1963) 528–533) with
+// m = 4 has the solution a₀/(1 − (1 − a₀/a₁)·x).
+func crack(x float64) float64 { return crackBegins / (1 - (1-crackBegins)*x) }
 
 // At is the severity at time t since the machine's start.
 func (f Fault) At(t time.Duration) float64 {
@@ -52,12 +64,22 @@ func (f Fault) At(t time.Duration) float64 {
 	case t-f.Begins >= f.GrowsOver:
 		return f.Severity
 	}
-	return f.Severity * float64(t-f.Begins) / float64(f.GrowsOver)
+	x := float64(t-f.Begins) / float64(f.GrowsOver)
+	if f.Fatigue {
+		x = crack(x)
+	}
+	return f.Severity * x
 }
+
+const fatigue = "~fatigue" // at the end of a fault's text
 
 // String writes f as ParseFault reads it.
 func (f Fault) String() string {
-	return fmt.Sprintf("%s@%v/%v*%v", f.Kind, f.Begins, f.GrowsOver, f.Severity)
+	text := fmt.Sprintf("%s@%v/%v*%v", f.Kind, f.Begins, f.GrowsOver, f.Severity)
+	if f.Fatigue {
+		text += fatigue
+	}
+	return text
 }
 
 func (f Fault) validate() error {
@@ -70,14 +92,17 @@ func (f Fault) validate() error {
 	return nil
 }
 
-// ParseFault reads kind@begins[/grows-over][*severity], as in
-// "outer-race@60s" or "ball@10m/5m*0.5". Default growth 2 min, severity 1.
+// ParseFault reads kind@begins[/grows-over][*severity][~fatigue], as in
+// "outer-race@60s", "ball@10m/5m*0.5" or "inner-race@0s/200h~fatigue". Default growth 2 min,
+// severity 1.
 func ParseFault(text string) (Fault, error) {
 	f := Fault{GrowsOver: 2 * time.Minute, Severity: 1}
 	wrong := func(err error) (Fault, error) {
-		return Fault{}, fmt.Errorf("parse fault %q: %w; write kind@begins/grows-over*severity, as in outer-race@60s/120s*0.5", text, err)
+		return Fault{}, fmt.Errorf("parse fault %q: %w; write kind@begins/grows-over*severity~fatigue, as in outer-race@60s/120s*0.5", text, err)
 	}
-	kind, rest, ok := strings.Cut(text, "@")
+	body, crack := strings.CutSuffix(text, fatigue)
+	f.Fatigue = crack
+	kind, rest, ok := strings.Cut(body, "@")
 	if !ok {
 		return wrong(fmt.Errorf("no @ and time"))
 	}

@@ -2,6 +2,7 @@ package synth
 
 import (
 	"context"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -46,7 +47,7 @@ func blocks(t *testing.T, cfg Config) []sensors.Block {
 func TestMachine_Reproducible(t *testing.T) {
 	cfg := Config{
 		Name: "m", Seed: 5, Start: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), Duration: 20 * time.Second,
-		Faults: []Fault{{InnerRace, 5 * time.Second, 10 * time.Second, 1}, {Imbalance, 0, 0, 0.3}},
+		Faults: []Fault{{InnerRace, 5 * time.Second, 10 * time.Second, 1, false}, {Imbalance, 0, 0, 0.3, false}},
 	}
 	first := blocks(t, cfg)
 	if !reflect.DeepEqual(first, blocks(t, cfg)) {
@@ -96,24 +97,25 @@ func TestMachine_Speed(t *testing.T) {
 }
 
 func TestFault_At(t *testing.T) {
-	f := Fault{OuterRace, 60 * time.Second, 100 * time.Second, 0.8}
+	f := Fault{OuterRace, 60 * time.Second, 100 * time.Second, 0.8, false}
 	for at, want := range map[time.Duration]float64{0: 0, 59 * time.Second: 0, 60 * time.Second: 0, 110 * time.Second: 0.4, 160 * time.Second: 0.8, time.Hour: 0.8} {
 		if got := f.At(at); got != want {
 			t.Errorf("severity after %v is %v; want %v", at, got, want)
 		}
 	}
-	if got := (Fault{Ball, time.Second, 0, 1}).At(time.Second); got != 1 {
+	if got := (Fault{Ball, time.Second, 0, 1, false}).At(time.Second); got != 1 {
 		t.Errorf("sudden fault has severity %v; want 1", got)
 	}
 }
 
 func TestParseFault(t *testing.T) {
 	for text, want := range map[string]Fault{
-		"outer-race@60s":        {OuterRace, time.Minute, 2 * time.Minute, 1},
-		"ball@10m/5m*0.5":       {Ball, 10 * time.Minute, 5 * time.Minute, 0.5},
-		"imbalance@0s/0s":       {Imbalance, 0, 0, 1},
-		"misalignment@1h30m*2":  {Misalignment, 90 * time.Minute, 2 * time.Minute, 2},
-		"inner-race@1500ms*1e1": {InnerRace, 1500 * time.Millisecond, 2 * time.Minute, 10},
+		"outer-race@60s":        {OuterRace, time.Minute, 2 * time.Minute, 1, false},
+		"ball@10m/5m*0.5":       {Ball, 10 * time.Minute, 5 * time.Minute, 0.5, false},
+		"imbalance@0s/0s":       {Imbalance, 0, 0, 1, false},
+		"misalignment@1h30m*2":  {Misalignment, 90 * time.Minute, 2 * time.Minute, 2, false},
+		"inner-race@1500ms*1e1": {InnerRace, 1500 * time.Millisecond, 2 * time.Minute, 10, false},
+		"ball@0s/9h*2~fatigue":  {Ball, 0, 9 * time.Hour, 2, true},
 	} {
 		if got, err := ParseFault(text); err != nil || got != want {
 			t.Errorf("ParseFault(%q) = %v, %v; want %v", text, got, err, want)
@@ -122,6 +124,7 @@ func TestParseFault(t *testing.T) {
 	for text, says := range map[string]string{
 		"": "no @", "outer-race": "no @", "rust@60s": "unknown fault", "ball@60": "missing unit", "ball@1s*x": "invalid syntax",
 		"ball@1s*0": "must be positive", "ball@-1s": "negative", "ball@1s*nan": "must be positive", "ball@1s/x": "invalid duration",
+		"ball@1s~rust": "unknown unit",
 	} {
 		if _, err := ParseFault(text); err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "outer-race@60s") {
 			t.Errorf("ParseFault(%q): %v; want an error with %q and an example", text, err, says)
@@ -129,9 +132,20 @@ func TestParseFault(t *testing.T) {
 	}
 }
 
+// Expected numbers: scipy 1.17 solve_ivp of da/dx = 0.98/0.02·a², a(0) = 0.02.
+func TestFault_Fatigue(t *testing.T) {
+	f := Fault{Kind: Ball, Begins: time.Hour, GrowsOver: 100 * time.Hour, Severity: 3, Fatigue: true}
+	for hours, want := range map[int]float64{0: 0, 1: 0.06, 51: 3 * 0.0392156863, 91: 3 * 0.1694915254, 100: 3 * 0.6711409396, 101: 3, 200: 3} {
+		if got := f.At(time.Duration(hours) * time.Hour); math.Abs(got-want) > 1e-9 {
+			t.Errorf("after %d h: severity %v, want %v", hours, got, want)
+		}
+	}
+}
+
 func FuzzParseFault(f *testing.F) {
 	f.Add("outer-race@60s/2m*0.5")
 	f.Add("ball@1h")
+	f.Add("inner-race@0s/200h~fatigue")
 	f.Fuzz(func(t *testing.T, text string) {
 		fault, err := ParseFault(text)
 		if err != nil {
