@@ -76,7 +76,7 @@ func addLines(ctx context.Context, report *Report, files []SKABFile, spec job.Sp
 			}
 		}
 		for i := range files {
-			line.Add(files[i], said[i])
+			line.add(files[i], said[i])
 		}
 		report.Lines = append(report.Lines, line.Done())
 	}

@@ -59,17 +59,21 @@ type Line struct {
 	truth  []bool
 }
 
-// Add judges what a detector said of a file; the head is not scored.
-func (l *Line) Add(f SKABFile, said told) {
+// Add judges when a detector said that a file's machine was in alarm; the head is not
+// scored.
+func (l *Line) Add(f SKABFile, alarm []bool) {
 	if l.Confusion == nil {
 		l.Confusion = new(Confusion)
 	}
-	l.Confusion.Add(f.Truth[SKABHead:], said.alarm[SKABHead:])
-	l.events.Add(f.Times[SKABHead:], f.Truth[SKABHead:], said.alarm[SKABHead:])
-	if said.score != nil {
-		l.scores = append(l.scores, said.score[SKABHead:]...)
-		l.truth = append(l.truth, f.Truth[SKABHead:]...)
-	}
+	l.Confusion.Add(f.Truth[SKABHead:], alarm[SKABHead:])
+	l.events.Add(f.Times[SKABHead:], f.Truth[SKABHead:], alarm[SKABHead:])
+}
+
+// add judges the alarm, and keeps the scores for their ranking.
+func (l *Line) add(f SKABFile, said told) {
+	l.Add(f, said.alarm)
+	l.scores = append(l.scores, said.score[SKABHead:]...)
+	l.truth = append(l.truth, f.Truth[SKABHead:]...)
 }
 
 // Done returns l with its figures worked out.
@@ -130,12 +134,12 @@ func newSKABReport(files []SKABFile) *Report {
 	return r
 }
 
-func rowsWhere(f SKABFile, said func(i int) bool) told {
+func rowsWhere(f SKABFile, said func(i int) bool) []bool {
 	s := make([]bool, len(f.Truth))
 	for i := range s {
 		s[i] = said(i)
 	}
-	return told{alarm: s}
+	return s
 }
 
 // WriteTable prints r for people.

@@ -73,7 +73,7 @@ func addChosen(ctx context.Context, report *Report, files []SKABFile) error {
 		report.Notes = append(report.Notes, fmt.Sprintf("for %s the others choose %s of %d (there F1 %.3f, FAR %.1f %%)", group, settings[best], len(settings), on.F1(), 100*on.FAR()))
 		for i, f := range files {
 			if f.Group == group {
-				line.Add(f, said[best][i])
+				line.add(f, said[best][i])
 			}
 		}
 	}

@@ -46,7 +46,8 @@
 //
 // The kurtogram is of the first 8192 samples of the longest stretch.
 //
-// iso_zone uses velocity_rms, from 10 to 1000 Hz, and the boundaries of Context.Zones.
+// iso_zone uses velocity_rms and the boundaries of Context.Zones; for a shaft that always
+// turns slower than 600 times a minute it is from 2 Hz on.
 //
 // # A machine that is off
 //

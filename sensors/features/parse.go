@@ -45,7 +45,7 @@ func parse(name string, q sensors.Quantity) (feature, error) {
 			if f.lo >= f.hi {
 				return feature{}, fmt.Errorf("feature %q: the band must go from a lower to a higher frequency", name)
 			}
-		case d.kind == kindVelocityRMS, d.kind == kindZone:
+		case d.kind == kindVelocityRMS:
 			f.lo, f.hi = 10, 1000
 		}
 		return f, nil

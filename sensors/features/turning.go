@@ -27,6 +27,11 @@ func (c *channel) complete() {
 	if c.context.Zones == (Zones{}) {
 		c.context.Zones = DefaultZones()
 	}
+	for i := range c.features {
+		if f := &c.features[i]; f.kind == kindZone {
+			f.lo, f.hi = zoneBand(c.context.ShaftHz)
+		}
+	}
 	if c.needs&needOrders != 0 && c.context.ShaftHz > 0 {
 		c.needs |= needSpectrum
 	}

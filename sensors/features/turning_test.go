@@ -305,11 +305,14 @@ func TestZones_Boundaries(t *testing.T) {
 			t.Errorf("zone of %g mm/s is %d, want %d", v, got, want)
 		}
 	}
-	for group := 1; group <= 2; group++ {
-		for _, flexible := range []bool{false, true} {
-			if z, ok := ISOZones(group, flexible); !ok || z.Validate() != nil {
-				t.Errorf("group %d, flexible %v: %v, %v", group, flexible, z, ok)
-			}
+	// As printed in GB/T 6075.3-2011, tables A.1 and A.2 (ISO 10816-3:2009).
+	for _, c := range []struct {
+		group    int
+		flexible bool
+		want     Zones
+	}{{1, false, Zones{2.3, 4.5, 7.1}}, {1, true, Zones{3.5, 7.1, 11}}, {2, false, Zones{1.4, 2.8, 4.5}}, {2, true, Zones{2.3, 4.5, 7.1}}} {
+		if z, ok := ISOZones(c.group, c.flexible); !ok || z != c.want || z.Validate() != nil {
+			t.Errorf("group %d, flexible %v: %v, %v", c.group, c.flexible, z, ok)
 		}
 	}
 	if _, ok := ISOZones(3, false); ok {
@@ -323,6 +326,52 @@ func TestZones_Boundaries(t *testing.T) {
 	for zones, want := range map[Zones]float64{{}: 2, {3.5, 7.1, 11}: 0, {1, 2, 3}: 3} {
 		if got := with(t, Context{Zones: zones}, window.Regular("a", 3200, xs), "iso_zone")[0]; got != want {
 			t.Errorf("zone by %v is %g, want %g", zones, got, want)
+		}
+	}
+}
+
+// 3 mm/s at 5 Hz, of a shaft that turns at 5 Hz: the standard has it in zone C, and from
+// 10 Hz on there would be nothing. When the speed is not known, it stays at 10 Hz.
+func TestZones_SlowShaft(t *testing.T) {
+	xs := make([]float64, 6400)
+	for i := range xs {
+		xs[i] = 3e-3 * math.Sqrt2 * 2 * math.Pi * 5 * math.Cos(2*math.Pi*5*float64(i)/3200)
+	}
+	s := window.Regular("a", 3200, xs)
+	for shaftHz, want := range map[float64]float64{5: 2, 9.99: 2, 10: 0, 25: 0} {
+		if got := with(t, Context{ShaftHz: shaftHz}, s, "iso_zone")[0]; got != want {
+			t.Errorf("shaft of %g Hz: zone %g, want %g", shaftHz, got, want)
+		}
+	}
+	if got := with(t, Context{}, s, "iso_zone", "velocity_rms_2_1000"); got[0] != 0 || math.Abs(got[1]-3) > 0.01 {
+		t.Errorf("speed not known: zone %g, from 2 Hz on %g mm/s", got[0], got[1])
+	}
+}
+
+// Five tones of known amplitude on a shaft of 24.5 Hz with 6 vanes and 23 teeth; a pressure
+// has the same amplitudes at the pump's passes as an acceleration.
+func TestExtract_TonesOfTheMachine(t *testing.T) {
+	const rateHz, shaftHz = 4096.0, 24.5
+	xs := make([]float64, 8192)
+	for i := range xs {
+		at := func(hz, amplitude float64) float64 { return amplitude * math.Sin(2*math.Pi*hz*float64(i)/rateHz+hz) }
+		xs[i] = 7 + at(50, 0.3) + at(100, 0.2) + at(0.5*shaftHz, 0.8) + at(3*shaftHz, 1.5) + at(6*shaftHz, 0.9) + at(23*shaftHz, 0.4)
+	}
+	names := []string{"line_amp", "line2_amp", "order_amp_0.5", "order_amp_3", "vane_pass_amp", "gear_mesh_amp"}
+	want := []float64{0.3, 0.2, 0.8, 1.5, 0.9, 0.4}
+	for _, q := range []sensors.Quantity{sensors.Acceleration, sensors.Pressure} {
+		e, err := New([]ChannelSpec{{Channel: "a", Quantity: q, Features: names, Context: Context{ShaftHz: shaftHz, Vanes: 6, GearTeeth: 23, LineHz: 50}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := e.Extract(nil, &window.Window{Segments: []window.Segment{window.Regular("a", rateHz, xs)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, w := range want {
+			if math.Abs(got[i]-w) > 0.01*w {
+				t.Errorf("%s of %s = %g, want %g", names[i], q, got[i], w)
+			}
 		}
 	}
 }

@@ -193,7 +193,11 @@ func benchStrategies(ctx context.Context, r *results) error {
 }
 
 func benchFeatures(ctx context.Context, r *results) error {
-	figures, err := goBench(ctx, "./sensors/features", "^BenchmarkExtractAll3200$", 3)
+	figures, err := goBench(ctx, "./sensors/features", "^Benchmark(ExtractAll3200|VibrationSet1s)$", 3)
+	if err != nil {
+		return err
+	}
+	full, err := pick(figures, "VibrationSet1s", "samples/s")
 	if err != nil {
 		return err
 	}
@@ -202,6 +206,7 @@ func benchFeatures(ctx context.Context, r *results) error {
 		return err
 	}
 	r.add("features_samples_per_s", rate, "samples/s", fmt.Sprintf("every time and spectrum feature, one core: %.0f channels of 3.2 kHz", rate/3200))
+	r.add("vibration_set_samples_per_s", full, "samples/s", fmt.Sprintf("time, spectrum, orders, envelope, bearing lines and kurtogram, one core: %.0f channels of 25.6 kHz", full/25600))
 	return nil
 }
 
