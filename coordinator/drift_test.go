@@ -1,9 +1,12 @@
 package coordinator
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/common/expfmt"
 
 	"github.com/millwright-iot/millwright/coordinator/internal/fleet"
 	"github.com/millwright-iot/millwright/coordinator/store/memstore"
@@ -16,8 +19,24 @@ func (a *agent) drift(subject string, since time.Time) {
 	if !since.IsZero() {
 		m.Drift = []fleet.Drift{{Monitor: "psi", Subject: subject, Kind: "data", Statistic: 0.4, Limit: 0.1, Since: since}}
 	}
+	m.Versions = []fleet.VersionQuality{{Job: "pump", ModelVersion: 1, Quality: fleet.Quality{FalsePositives: 2, Hours: 30}}}
 	s.Machines = []fleet.Machine{m}
 	a.f.c.Status(a.name, s)
+}
+
+func scrape(t *testing.T, c *Coordinator) string {
+	t.Helper()
+	families, err := c.metrics.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	for _, f := range families {
+		if _, err := expfmt.MetricFamilyToText(&text, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return text.String()
 }
 
 // A job whose rounds are a month apart holds one early round when its class begins to
@@ -62,6 +81,17 @@ func TestRound_OnDrift(t *testing.T) {
 				t.Errorf("the early round is %+v", rounds[1])
 			}
 			d := f.c.Snapshot().Drift
+			text := scrape(t, f.c)
+			for _, want := range []string{
+				`millwright_coordinator_drifting_machines{class="pump"} 10`,
+				`millwright_coordinator_fleet_drift{class="pump",kind="data",subject="vibration.kurtosis"} 0.6`,
+				`millwright_coordinator_alarms_judged{job="pump",result="wrong",version="1"} 20`,
+				`millwright_coordinator_watched_hours{job="pump",version="1"} 300`,
+			} {
+				if live := !asked; live && !strings.Contains(text, want) { // version 1 is not live any more after the early round
+					t.Errorf("metrics lack %s", want)
+				}
+			}
 			if len(d) != 1 || d[0].Class != "pump" || d[0].Drifting != 10 || !d[0].Subjects[0].Fleet || d[0].Subjects[0].Machines != 6 {
 				t.Errorf("drift of the fleet is %+v", d)
 			}

@@ -21,7 +21,7 @@ type Drift struct {
 // ClassDrift is what drifts among the machines of a class.
 type ClassDrift struct {
 	Class    string         `json:"class"`
-	Machines int            `json:"machines"` // that are scored, of connected gateways
+	Machines int            `json:"machines"` // that have a baseline, of connected gateways
 	Drifting int            `json:"drifting"` // of them
 	Subjects []SubjectDrift `json:"subjects"` // those of most machines first
 }
@@ -61,8 +61,8 @@ func DriftOf(gateways []Gateway) []ClassDrift {
 	since := map[subject][]time.Time{}
 	for _, g := range gateways {
 		for _, m := range g.Machines {
-			if !g.Connected || m.Zone == "" {
-				continue
+			if !g.Connected || m.State == "waiting" || m.State == "baseline" {
+				continue // nothing to drift from
 			}
 			machines[m.Class]++
 			if len(m.Drift) > 0 {

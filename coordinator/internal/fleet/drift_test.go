@@ -27,7 +27,7 @@ func fleetOf(n int, drift func(i int) []Drift) []Gateway {
 	var list []Gateway
 	for i := range n {
 		list = append(list, Gateway{Name: fmt.Sprint("g", i), Connected: true, Machines: []Machine{
-			{Name: "pump", Class: "process-pump", Zone: "A", Drift: drift(i)},
+			{Name: "pump", Class: "process-pump", State: "running", Drift: drift(i)},
 		}})
 	}
 	return list
@@ -45,9 +45,9 @@ func TestDriftOf_OneMachineOrTheWholeFleet(t *testing.T) {
 		}
 		return list
 	})
-	// Neither counts: one is not scored, one is not there.
-	gateways = append(gateways, Gateway{Connected: true, Machines: []Machine{{Class: "process-pump"}}},
-		Gateway{Machines: []Machine{{Class: "process-pump", Zone: "A", Drift: []Drift{{Subject: "vibration.rms", Kind: "data"}}}}})
+	// Neither counts: one has no baseline, one is not there.
+	gateways = append(gateways, Gateway{Connected: true, Machines: []Machine{{Class: "process-pump", State: "baseline"}}},
+		Gateway{Machines: []Machine{{Class: "process-pump", State: "running", Drift: []Drift{{Subject: "vibration.rms", Kind: "data"}}}}})
 	got := DriftOf(gateways)
 	want := []ClassDrift{{Class: "process-pump", Machines: 20, Drifting: 9, Subjects: []SubjectDrift{
 		{Subject: "temperature.mean", Kind: "data", Machines: 9, Share: 0.45, Fleet: true, Since: at.Add(4 * time.Hour)},
