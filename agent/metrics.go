@@ -77,6 +77,9 @@ var (
 	descDrifting   = desc("drifting", "How many features drift, the score and alarms counting as one each.", "machine", "kind")
 	descJudged     = desc("alarms_judged", "Alarms that labels judged, by result: right, wrong, missed.", "machine", "result")
 	descWatched    = desc("watched_hours_total", "Hours a machine was scored.", "machine")
+	descLabels     = desc("labels", "Labels kept, withdrawn ones too.")
+	descLabelsIn   = desc("label_messages_total", "Labels that came from the broker, those refused too.")
+	descLabelsBad  = desc("label_messages_refused_total", "Labels from the broker that could not be kept.")
 	descPanics     = desc("machine_failures_total", "Blocks on which a machine failed; each is a bug to report.", "machine")
 )
 
@@ -116,6 +119,12 @@ func (c collector) collect() {
 	c.gauge(descAlarmsWait, float64(pub.AlarmsQueued))
 	c.count(descAlarmsLost, pub.AlarmsDropped)
 
+	c.gauge(descLabels, float64(c.a.labels.Len()))
+	if c.a.inbox != nil {
+		st := c.a.inbox.Stats()
+		c.count(descLabelsIn, st.Received)
+		c.count(descLabelsBad, st.Refused)
+	}
 	if n := c.a.sparkplug; n != nil {
 		st := n.Stats()
 		c.gauge(descSparkplug, truth(st.Connected))

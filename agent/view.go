@@ -215,6 +215,7 @@ type jobDocument struct {
 	Name    string `json:"name"`
 	Class   string `json:"class"`
 	Role    string `json:"role"`
+	Purpose string `json:"purpose"` // detect, diagnose or prognose
 	Model   string `json:"model"`
 	Digest  string `json:"digest"`
 	Version uint64 `json:"model_version"`
@@ -233,7 +234,7 @@ func (v view) Jobs() any {
 	for i, j := range list {
 		r := v.a.readiness(j)
 		docs[i] = jobDocument{
-			Name: j.spec.Name, Class: j.spec.Class, Role: j.spec.Role, Model: j.spec.Model.Kind, Digest: j.digest,
+			Name: j.spec.Name, Class: j.spec.Class, Role: j.spec.Role, Purpose: string(j.spec.Purpose()), Model: j.spec.Model.Kind, Digest: j.digest,
 			Version: node{v.a}.Installed(j.spec.Name), Ready: r.Ready, Samples: r.Samples, Reason: r.Reason, Spec: j.spec,
 		}
 	}

@@ -1,19 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"strings"
 	"text/tabwriter"
-	"time"
 
-	"github.com/millwright-iot/millwright/agent"
 	"github.com/millwright-iot/millwright/agent/internal/labels"
 )
 
@@ -186,133 +180,4 @@ func when(l labels.Label) string {
 		return "since " + l.From.Local().Format(form)
 	}
 	return l.From.Local().Format(form) + " to " + l.To.Local().Format(form)
-}
-
-// send gives a label to the agent, with its times as a person writes them.
-func (c *labelAbout) send(out io.Writer, l labels.Label, at, from, to string) error {
-	l.ID, l.Order, l.By, l.Note = c.ID, c.Order, c.By, c.Note
-	for _, t := range []struct {
-		name, text string
-		to         *time.Time
-	}{{"at", at, &l.At}, {"from", from, &l.From}, {"to", to, &l.To}} {
-		var err error
-		if *t.to, err = parseTime(t.text, time.Now()); err != nil {
-			return &usageError{fmt.Errorf("--%s: %w", t.name, err)}
-		}
-	}
-	body, err := encode(l)
-	if err != nil {
-		return err
-	}
-	var kept struct {
-		labels.Label
-		Hint string `json:"hint"`
-	}
-	if err := c.call(http.MethodPost, "", body, &kept); err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "kept as %s: machine %s, %s, %s\n", kept.ID, kept.Machine, what(kept.Label), when(kept.Label))
-	if kept.Hint != "" {
-		fmt.Fprintf(out, "note: %s\n", kept.Hint)
-	}
-	return nil
-}
-
-// encode writes what a person says of a label, without what the agent adds.
-func encode(l labels.Label) ([]byte, error) {
-	said := map[string]any{"kind": l.Kind}
-	for key, text := range map[string]string{
-		"id": l.ID, "machine": l.Machine, "class": l.Class, "episode": l.Episode, "order": l.Order, "by": l.By, "note": l.Note,
-	} {
-		if text != "" {
-			said[key] = text
-		}
-	}
-	for key, t := range map[string]time.Time{"at": l.At, "from": l.From, "to": l.To} {
-		if !t.IsZero() {
-			said[key] = t
-		}
-	}
-	if l.Right != nil {
-		said["right"] = *l.Right
-	}
-	return json.Marshal(said)
-}
-
-// parseTime reads a time as a person writes it: empty is the zero time.
-func parseTime(text string, now time.Time) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	if ago, ok := strings.CutSuffix(text, " ago"); ok {
-		if d, err := time.ParseDuration(strings.ReplaceAll(ago, " ", "")); err == nil && d >= 0 {
-			return now.Add(-d), nil
-		}
-	}
-	if t, err := time.Parse(time.RFC3339, text); err == nil {
-		return t, nil
-	}
-	for _, form := range []string{"2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02"} {
-		if t, err := time.ParseInLocation(form, text, now.Location()); err == nil {
-			return t, nil
-		}
-	}
-	if t, err := time.Parse("15:04", text); err == nil {
-		return time.Date(now.Year(), now.Month(), now.Day(), t.Hour(), t.Minute(), 0, 0, now.Location()), nil
-	}
-	return time.Time{}, fmt.Errorf("%q is no time %s", text, whenHelp)
-}
-
-// call asks the running agent.
-func (c *labelAPI) call(method, path string, body []byte, answer any) error {
-	address := c.API
-	if address == "" {
-		cfg, err := agent.LoadConfig(c.Config)
-		if err != nil {
-			return &usageError{fmt.Errorf("%w\nor say where the agent is with --api 127.0.0.1:7420", err)}
-		}
-		address = cfg.API.Listen
-	}
-	if host, port, err := net.SplitHostPort(address); err == nil {
-		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-			address = net.JoinHostPort("127.0.0.1", port)
-		}
-	}
-	request, err := http.NewRequest(method, "http://"+address+"/api/v1/labels"+path, bytes.NewReader(body))
-	if err != nil {
-		return &usageError{fmt.Errorf("--api: %q is no address such as 127.0.0.1:7420", address)}
-	}
-	request.Header.Set("Content-Type", "application/json")
-	response, err := (&http.Client{Timeout: 15 * time.Second}).Do(request)
-	if err != nil {
-		return fmt.Errorf("reach the agent: %w; is it running, and is this its api.listen?", err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(response.Body, 32<<20))
-	if err != nil {
-		return fmt.Errorf("read the agent's answer: %w", err)
-	}
-	if response.StatusCode >= 300 {
-		var problem struct {
-			Error string `json:"error"`
-		}
-		if json.Unmarshal(text, &problem) != nil || problem.Error == "" {
-			return fmt.Errorf("agent at %s answers %s; is it an agent?", address, response.Status)
-		}
-		return fmt.Errorf("%s", problem.Error)
-	}
-	if err := json.Unmarshal(text, answer); err != nil {
-		return fmt.Errorf("read the agent's answer: %w", err)
-	}
-	return nil
-}
-
-// userName is who calls, as the system tells.
-func userName() string {
-	for _, key := range []string{"SUDO_USER", "USER", "LOGNAME"} {
-		if name := os.Getenv(key); name != "" {
-			return name
-		}
-	}
-	return ""
 }

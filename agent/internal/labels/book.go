@@ -109,9 +109,12 @@ func (b *Book) Put(l Label) (Label, error) {
 	return l.clone(), nil
 }
 
-// again is how long what is said twice without an ID counts as said once: a button
-// pressed twice, or a message that a broker delivers again.
-const again = time.Hour
+// What is said twice without an ID counts as said once: a button pressed twice, or a
+// message that a broker delivers again.
+const (
+	again = time.Hour   // between the two
+	alike = time.Minute // between times that are about the same: "two hours ago"
+)
 
 // repeated finds the label that says the same as l, which has no ID, and was heard not
 // long ago; −1 if there is none. open says that l's time was left open.
@@ -122,14 +125,22 @@ func (b *Book) repeated(l Label, open bool, now time.Time) int {
 		}
 		same := l
 		same.ID = o.ID
-		if open {
+		if open || near(l.At, o.At) {
 			same.At = o.At
 		}
-		if l.Kind == Healthy && l.To.Equal(now) {
+		if near(l.From, o.From) {
+			same.From = o.From
+		}
+		if l.Kind == Healthy && l.To.Equal(now) || near(l.To, o.To) {
 			same.To = o.To
 		}
 		return same.same(o)
 	})
+}
+
+// near says that both times are given and about the same.
+func near(a, b time.Time) bool {
+	return !a.IsZero() && !b.IsZero() && a.Sub(b).Abs() <= alike
 }
 
 // shrink keeps within MaxLabels.
@@ -224,6 +235,13 @@ func (b *Book) Any() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.ContainsFunc(b.list, func(l Label) bool { return !l.Withdrawn })
+}
+
+// Len counts the labels kept, withdrawn ones too.
+func (b *Book) Len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.list)
 }
 
 // Forgot counts labels dropped since Open because the Book was full.

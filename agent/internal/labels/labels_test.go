@@ -73,6 +73,41 @@ func TestPut_TwiceIsOnce(t *testing.T) {
 	})
 }
 
+func TestPut_TwiceWithoutAnIDIsOnceForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := openBook(t)
+		failed := Label{Machine: "press-1", Kind: Failure, Order: "WO-1"}
+		first := put(t, b, failed)
+		time.Sleep(10 * time.Minute)
+		if second := put(t, b, failed); second != first {
+			t.Errorf("said again it is %+v, was %+v", second, first)
+		}
+		earlier := failed
+		earlier.At = first.At.Add(-2 * time.Hour)
+		second := put(t, b, earlier)
+		earlier.At = earlier.At.Add(20 * time.Second) // "2h ago", said 20 s later
+		if third := put(t, b, earlier); third != second || second == first {
+			t.Errorf("said again it is %+v, was %+v", third, second)
+		}
+		other := failed
+		other.Class = "belt"
+		put(t, b, other)
+		if n := len(b.All()); n != 3 {
+			t.Errorf("%d labels, want 3", n)
+		}
+		time.Sleep(2 * time.Hour) // it failed again
+		if later := put(t, b, failed); later.ID == first.ID {
+			t.Error("what is said two hours later is about another failure")
+		}
+		if _, err := b.Withdraw(second.ID); err != nil {
+			t.Fatal(err)
+		}
+		if again := put(t, b, earlier); again.ID == second.ID {
+			t.Error("what was withdrawn can be said anew")
+		}
+	})
+}
+
 func TestWithdraw_StaysWithdrawn(t *testing.T) {
 	b, _ := openBook(t)
 	l := Label{ID: "WO-1", Machine: "press-1", Kind: Failure}
