@@ -12,6 +12,7 @@ import (
 	"github.com/millwright-iot/millwright/agent/internal/samples"
 	"github.com/millwright-iot/millwright/fedavg/job"
 	"github.com/millwright-iot/millwright/fedavg/model"
+	"github.com/millwright-iot/millwright/sensors"
 )
 
 // faults is a job that tells high pressure from low.
@@ -297,6 +298,32 @@ func TestMachine_ObservesWhatLabelsMayBeAbout(t *testing.T) {
 	// 390 s are 78 windows, of which 20 are the baseline.
 	if len(rows) < 55 || len(rows) > 58 || loud < 22 || loud > 30 {
 		t.Errorf("%d windows observed, %d of them not quiet", len(rows), loud)
+	}
+}
+
+func TestMachine_DiagnosingAllocatesNothing(t *testing.T) {
+	r := newRig(t)
+	detect, diagnose := pumps("p1", job.Live, time.Second, "mean", "std"), faults(job.Live)
+	diagnose.Features = detect.Features
+	r.m.SetJobs([]job.Spec{detect, diagnose}, nil, nil)
+	r.heard.jobs = make([]string, 0, 1<<16)
+	r.seconds(60, 0)
+	rows := model.Set{Rows: [][]float64{{0, 0}, {9, 0}, {-9, 0}}, Targets: []float64{0, 1, 2}}
+	if err := r.m.Install(diagnose.Digest(), rounds(t, diagnose, rows, 1)); err != nil {
+		t.Fatal(err)
+	}
+	r.m.memory = noMemory{} // the store's own buffers are measured there
+	b := []sensors.Block{{Machine: "pump-1", Channel: "pressure", Samples: []float64{4e5}}}
+	if n := testing.AllocsPerRun(500, func() {
+		r.now = r.now.Add(time.Second)
+		b[0].Start = r.now
+		b[0].Samples[0] += 10
+		r.m.batch(b)
+	}); n != 0 {
+		t.Errorf("%v allocations a window", n)
+	}
+	if f := r.m.Status().Output.Advice.Fault; f == nil {
+		t.Error("nothing was diagnosed")
 	}
 }
 
