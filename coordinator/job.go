@@ -100,11 +100,11 @@ func newJob(c *Coordinator, spec job.Spec) (*jobState, error) {
 }
 
 // lineageOf digests what the parameters of a job depend on. Left out is what can
-// change without making worthless what was learned: alarm settings, the role, and
-// how rounds are held and their updates sent, examined and merged.
+// change without making worthless what was learned: alarm settings, the role, how
+// labels are read, and how rounds are held and their updates sent, examined and merged.
 func lineageOf(spec job.Spec) string {
 	spec.Alarm, spec.Rounds, spec.Role, spec.Quarantine = job.AlarmSpec{}, job.RoundPolicy{}, "", job.QuarantineSpec{}
-	spec.Strategy, spec.Compression = job.StrategySpec{}, nil
+	spec.Strategy, spec.Compression, spec.Labels = job.StrategySpec{}, nil, job.LabelSpec{}
 	data, err := json.Marshal(spec)
 	if err != nil { // NaN, which Validate refuses
 		data = []byte(err.Error())
