@@ -122,8 +122,11 @@ func (a *Agent) trainingSets(s *served) ([]model.Set, error) {
 	return sets, teach(s, sets)
 }
 
-// trainAside trains on a thread of low priority, with at most a share of one core. A
-// panic in it ends the round, not the agent.
+// trainAside trains on a thread of its own, with at most a share of one core. A panic in
+// it ends the round, not the agent. The thread keeps its priority: while one that the system
+// puts off holds a processor of Go's scheduler, or keeps garbage collection waiting,
+// prediction waits too (BenchmarkTraining_Latency on a busy box). Short spells of work with
+// pauses in between delay it less.
 func trainAside(ctx context.Context, share float64, f model.Family, global []fedavg.Vector, sets []model.Set, options model.TrainOptions) (t model.Trained, err error) {
 	done := make(chan struct{})
 	go func() {
@@ -133,9 +136,8 @@ func trainAside(ctx context.Context, share float64, f model.Family, global []fed
 				err = fmt.Errorf("train: %v", p)
 			}
 		}()
-		// Never unlocked: the thread, with its priority, ends with the goroutine.
-		runtime.LockOSThread()
-		lowerPriority()
+		runtime.LockOSThread() // whose time is measured
+		defer runtime.UnlockOSThread()
 		t, err = f.Train(newPaced(ctx, share), global, sets, options)
 	}()
 	<-done
