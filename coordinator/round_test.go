@@ -330,7 +330,7 @@ func TestJob_ChangedPolicyKeepsTheModel(t *testing.T) {
 		before := f.model("pump", 1)
 		f.stop()
 
-		spec.Alarm.Threshold = 2
+		spec.Alarm.Threshold, spec.Labels.Lead = 2, 48*time.Hour
 		f = startFixture(t, testConfig(spec), st)
 		defer f.stop()
 		a := &agent{f: f, name: "a"}
