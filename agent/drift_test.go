@@ -123,7 +123,7 @@ func TestAgent_Drift(t *testing.T) {
 		}
 	}
 	before := s.now
-	s.days("pump-1", 2, 0.6)
+	s.days("pump-1", 4, 0.6)
 	s.days("pump-2", 1, 0)
 	drift := s.document("pump-1").Drift
 	if len(drift) == 0 || !strings.HasPrefix(drift[0].Subject, "pressure.") || drift[0].Since.Before(before) {

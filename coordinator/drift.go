@@ -9,7 +9,7 @@ import (
 )
 
 // driftPause is how long a job that waits for its next round looks away from drift, which
-// takes a day to be found.
+// takes days to be found.
 const driftPause = time.Minute
 
 // watchful shortens a wait for a job whose rounds drift may bring forward.

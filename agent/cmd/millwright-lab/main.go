@@ -22,6 +22,7 @@ type cli struct {
 	Swarm  swarmCommand  `cmd:"" help:"Load a coordinator with many light agents."`
 
 	Robust robustCommand `cmd:"" help:"Measure what lying gateways do to each strategy, with and without verification."`
+	Drift  driftCommand  `cmd:"" help:"Measure how often monitors find drift where there is none, and how long they take where there is."`
 }
 
 type evalCommand struct {

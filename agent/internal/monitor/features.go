@@ -7,17 +7,18 @@ import (
 )
 
 // How features are watched. A machine has dozens of them and is watched for years, and
-// few are as they were in the hour of its baseline at any time of the day; so what
-// counts as drift differs in every block for a whole day. See TestFeatures_FalseAlarms
-// for what that costs and TestFeatures_Delay for what it finds.
+// few are as they were in the hour of its baseline at any time of the day and on weekends;
+// so what counts as drift differs in every block for three days, and has gone when it
+// differed in none for as long. millwright-lab drift measures what that leaves of false
+// findings.
 const (
 	// Block is how many healthy windows are compared with the baseline at once: an hour
 	// of windows of 10 s.
 	Block = 360
-	// least is how many blocks in a row must differ, for lasting at least, until drift is
-	// found. Found it is gone when as many in a row do not differ.
+	// least is how many blocks in a row must differ, over lasting, until drift is found,
+	// and how many must not until it has gone.
 	least   = 3
-	lasting = 24 * time.Hour
+	lasting = 3 * 24 * time.Hour
 	// psiAlpha is the level at which one feature in one block is compared.
 	psiAlpha = 0.01
 	// batch is how many windows in a row make one mean from which spread learns how
@@ -107,7 +108,7 @@ func (c *column) close(at time.Time) (changed bool) {
 	if c.run == 0 {
 		c.began = at
 	}
-	if c.run++; c.run < least || !c.found && at.Sub(c.began) < lasting {
+	if c.run++; c.run < least || at.Sub(c.began) < lasting {
 		return false
 	}
 	c.run = 0

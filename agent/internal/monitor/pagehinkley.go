@@ -16,7 +16,7 @@ type PageHinkleyOptions struct {
 // D. V. Hinkley, Biometrika 58 (1971) 509–523; with fading as in MOA and river. Both
 // directions are watched. With the defaults the tolerance is nearly nothing, so that
 // the sum of independent standard normal observations walks to Lambda within some
-// thousands of them: see TestMonitors_FalseAlarms.
+// thousands of them, as millwright-lab drift shows.
 type PageHinkley struct {
 	o        PageHinkleyOptions
 	n        int

@@ -10,8 +10,7 @@ const (
 	// scoreFirst is how many observations tell how much they vary; then ADWIN begins.
 	scoreFirst = 30
 	// scoreRange is how many of their standard deviations ADWIN takes for the range of
-	// observations, which it must know. Chosen on generated data; see
-	// TestScore_FalseAlarms.
+	// observations, which it must know: chosen by millwright-lab drift.
 	scoreRange = 10
 	// scoreRemember is how long a change is told of.
 	scoreRemember = 7 * 24 * time.Hour
