@@ -54,6 +54,7 @@ func (c *benchCommand) Run(ctx context.Context) error {
 		{"strategies", benchStrategies},
 		{"features", benchFeatures},
 		{"windows on the gateway", benchWindows},
+		{"training beside prediction", benchTraining},
 		{"rounds", benchRounds},
 		{"size and memory of the agent", c.benchAgent},
 		{"messages through a broker to features and score", c.benchPipeline},
