@@ -110,6 +110,8 @@ type machineDocument struct {
 	// often each channel was silent for too long in one.
 	Skipped int64            `json:"windows_skipped"`
 	Absent  map[string]int64 `json:"windows_skipped_by_channel"`
+	// FalseAlarms is there if the live job has a budget for them.
+	FalseAlarms *infer.Budget `json:"false_alarms,omitempty"`
 }
 
 type jobOnMachine struct {
@@ -176,7 +178,7 @@ func (v view) machine(m *pipeline.Machine) machineDocument {
 	s := m.Status()
 	d := machineDocument{
 		machineLine: line(&s), Level: s.Alarm.Level, Unserved: s.Unserved, Samples: sampleCounts(s.Counts),
-		Windows: s.Windows, Refused: s.Refused, Skipped: s.Skipped, Absent: s.Absent,
+		Windows: s.Windows, Refused: s.Refused, Skipped: s.Skipped, Absent: s.Absent, FalseAlarms: s.FalseAlarms,
 	}
 	if e, ok := v.a.journal.Lasting(s.Name); ok {
 		d.Episode = &e
@@ -332,6 +334,9 @@ func (v view) Health() (any, bool) {
 	}
 	for _, m := range a.machines {
 		s := m.Status()
+		if b := s.FalseAlarms; b != nil && (b.Held == 0 || b.Held > b.Asked) {
+			d.Notes = append(d.Notes, fmt.Sprintf("machine %s cannot promise at most %g false alarms a month yet: it takes %d windows in order, and %d were seen; until then its threshold is at least the usual one", s.Name, b.Asked, b.Needs, b.Windows))
+		}
 		if s.State != infer.Stale && s.State != infer.Waiting {
 			continue
 		}

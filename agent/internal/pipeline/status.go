@@ -57,6 +57,8 @@ type Status struct {
 	Absent      map[string]int64 // how often a channel was the reason, by channel
 	Panics      int64
 	Gone        []string // devices that feed it and said they are gone
+	// FalseAlarms is how it stands with the budget of the live job, nil if that has none.
+	FalseAlarms *infer.Budget
 }
 
 // Status returns the newest state.
@@ -70,6 +72,9 @@ func (m *Machine) Status() Status {
 		Unserved: map[string]string{}, Counts: m.counts(), Windows: m.windows, Refused: map[string]int64{}, Panics: m.panics,
 	}
 	s.Gone = slices.Clone(m.gone)
+	if b, ok := t.detector.Budget(); ok {
+		s.FalseAlarms = &b
+	}
 	st := t.front.windower.Stats()
 	s.Skipped, s.Absent = st.Skipped, map[string]int64{}
 	for _, c := range st.Channels {
