@@ -121,12 +121,12 @@ const day = 8640 // windows
 func TestFeatures_FalseAlarms(t *testing.T) {
 	for name, p := range map[string]process{"independent": independent, "wandering": wandering, "daily": daily, "weekly": weekly} {
 		found := 0
-		for seed := range uint64(3) {
-			n, _ := newPlant(8, seed+1, p).run(15 * day)
+		for seed := range uint64(2) {
+			n, _ := newPlant(6, seed+1, p).run(8 * day)
 			found += n
 		}
 		if found > 0 {
-			t.Errorf("%s: drift was found %d times in 45 machine-days of 8 features", name, found)
+			t.Errorf("%s: drift was found %d times in 16 machine-days of 6 features", name, found)
 		}
 	}
 }
@@ -141,7 +141,7 @@ func TestFeatures_Delay(t *testing.T) {
 		"standard deviation half of what it was": func(x float64) float64 { return x / 2 },
 		"stuck":                                  func(float64) float64 { return 0.1 },
 	} {
-		m := newPlant(8, 5, independent)
+		m := newPlant(4, 5, independent)
 		if found, _ := m.run(2 * day); found > 0 {
 			t.Fatalf("%s: drift before there was any", name)
 		}

@@ -24,7 +24,10 @@ func TestToStatus_TakesEverythingOver(t *testing.T) {
 	got, err := toStatus(&fedpb.Status{
 		Machines: []*fedpb.MachineStatus{
 			{Name: "p1", Class: "pump", State: "running", Zone: "D", Score: 2.5, Alarm: true, Job: "g", ModelVersion: 7, At: timestamppb.New(at),
-				Reasons: []*fedpb.Contribution{{Feature: "v.rms", Share: 0.9}}, JobVersions: map[string]uint64{"g": 7, "a": 3, "none": 0}},
+				Reasons: []*fedpb.Contribution{{Feature: "v.rms", Share: 0.9}}, JobVersions: map[string]uint64{"g": 7, "a": 3, "none": 0},
+				Drift:    []*fedpb.Drift{{Monitor: "psi", Subject: "v.rms", Kind: "data", Statistic: 0.5, Limit: 0.2, Since: timestamppb.New(at)}},
+				Quality:  &fedpb.Quality{TruePositives: 1, FalsePositives: 2, FalseNegatives: 3, Hours: 4},
+				Versions: []*fedpb.VersionQuality{{Job: "g", ModelVersion: 7, Quality: &fedpb.Quality{TruePositives: 1, Hours: 2}}, {Job: "nothing said"}}},
 			{Name: "p2", Class: "pump", State: "waiting", JobVersions: map[string]uint64{"g": 6}},
 		},
 		Jobs:                 []*fedpb.JobReadiness{{Job: "g", Digest: "d", Ready: true, Samples: 5, Reason: "r"}},
@@ -36,7 +39,10 @@ func TestToStatus_TakesEverythingOver(t *testing.T) {
 	want := Status{
 		Machines: []fleet.Machine{
 			{Name: "p1", Class: "pump", State: "running", Zone: "D", Score: 2.5, Alarm: true, Job: "g", ModelVersion: 7, At: at,
-				Reasons: []fleet.Contribution{{Feature: "v.rms", Share: 0.9}}},
+				Reasons:  []fleet.Contribution{{Feature: "v.rms", Share: 0.9}},
+				Drift:    []fleet.Drift{{Monitor: "psi", Subject: "v.rms", Kind: "data", Statistic: 0.5, Limit: 0.2, Since: at}},
+				Quality:  &fleet.Quality{TruePositives: 1, FalsePositives: 2, FalseNegatives: 3, Hours: 4},
+				Versions: []fleet.VersionQuality{{Job: "g", ModelVersion: 7, Quality: fleet.Quality{TruePositives: 1, Hours: 2}}}},
 			{Name: "p2", Class: "pump", State: "waiting", Reasons: []fleet.Contribution{}},
 		},
 		Jobs:          []Readiness{{"g", "d", true, 5, "r"}},
@@ -57,6 +63,13 @@ func TestConvert_ImpossibleContentIsAnError(t *testing.T) {
 	for name, s := range map[string]*fedpb.Status{
 		"score":    machine(func(m *fedpb.MachineStatus) { m.Score = math.Inf(1) }),
 		"negative": machine(func(m *fedpb.MachineStatus) { m.Score = -1 }),
+		"drift": machine(func(m *fedpb.MachineStatus) {
+			m.Drift = []*fedpb.Drift{{Subject: "v.rms", Statistic: math.NaN()}}
+		}),
+		"hours": machine(func(m *fedpb.MachineStatus) { m.Quality = &fedpb.Quality{Hours: -1} }),
+		"version": machine(func(m *fedpb.MachineStatus) {
+			m.Versions = []*fedpb.VersionQuality{{Job: "g", Quality: &fedpb.Quality{Hours: math.Inf(1)}}}
+		}),
 		"zone":     machine(func(m *fedpb.MachineStatus) { m.Zone = "E" }),
 		"name":     machine(func(m *fedpb.MachineStatus) { m.Name = "" }),
 		"share":    machine(func(m *fedpb.MachineStatus) { m.Reasons = []*fedpb.Contribution{{Share: math.NaN()}} }),
