@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -240,8 +242,13 @@ func (r *running) taughtAnew() {
 }
 
 func TestLabels_WhatCannotBeWrittenIsSaid(t *testing.T) {
-	r := start(t, testConfig(t, startBroker(t, ""), "pump-1"))
-	r.labels = labels.Open("/dev/null/labels.json", r.Agent.log)
+	cfg := testConfig(t, startBroker(t, ""), "pump-1")
+	file := filepath.Join(cfg.DataDir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg.DataDir = filepath.Join(file, "data")
+	r := start(t, cfg)
 	status, doc := r.post(`{"machine":"pump-1","kind":"failure"}`)
 	if status != http.StatusServiceUnavailable || !strings.Contains(doc["error"].(string), "forgotten at a restart") {
 		t.Errorf("%d %v", status, doc)
