@@ -37,6 +37,7 @@ func (c *TrainingConfig) check(problem problemFunc) {
 const (
 	trainingRowBytes       = 160 // of a feature vector besides its numbers: who points at it
 	trainingParameterBytes = 100 // of a parameter: gradients, moments, factors of the model received
+	lifeParameterBytes     = 20  // the same of a model of kind rul, most of whose parameters are only added up
 	// garbage is how many times what is in use the heap grows to before it is
 	// collected (GOGC 100).
 	garbage = 2
@@ -46,6 +47,9 @@ const (
 func (c *TrainingConfig) trainingRows(spec *job.Spec, f model.Family) (int, error) {
 	room := int64(c.Memory) / garbage
 	parameters := int64(f.ParamLayout().Size()) * trainingParameterBytes
+	if spec.Model.Kind == model.KindRUL {
+		parameters = int64(f.ParamLayout().Size()) * lifeParameterBytes
+	}
 	row := int64(spec.Features.Len())*8 + trainingRowBytes
 	if room-parameters < 2*row {
 		return 0, fmt.Errorf("training takes %v for the model alone; set training.memory above %v, or give the job fewer features or units",

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -44,6 +45,7 @@ func trainable(t testing.TB, kind string, features, machines, rows int) (job.Spe
 				z[i] = rng.NormFloat64()
 			}
 			sets[m].Rows = append(sets[m].Rows, z)
+			sets[m].Targets = append(sets[m].Targets, float64(rows-len(sets[m].Rows)))
 		}
 	}
 	return spec, f, sets
@@ -144,7 +146,7 @@ func TestTraining_StaysWithinItsMemory(t *testing.T) {
 		growth(t)
 		return
 	}
-	for _, kind := range []string{model.KindGaussian, model.KindAutoencoder} {
+	for _, kind := range []string{model.KindGaussian, model.KindAutoencoder, model.KindRUL} {
 		for _, memory := range []string{"16MiB", "64MiB"} {
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run", "^TestTraining_StaysWithinItsMemory$")
 			cmd.Env = append(os.Environ(), trainingMemoryVar+"="+kind+" "+memory)
@@ -182,10 +184,20 @@ func growth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	runtime.GC()
+	global := f.Init(1)
+	if kind == model.KindRUL { // which sums up all that it can from its fourth round on
+		_, _, few := trainable(t, kind, 100, 2, 300)
+		for range 4 {
+			trained, err := f.Train(t.Context(), global, few, model.TrainOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			global = trained.Vectors
+		}
+	}
+	debug.FreeOSMemory()
 	before := statusOf(t, "VmRSS:")
 	_, _, sets := trainable(t, kind, 100, 2, rows/2)
-	global := f.Init(1)
 	if _, err := trainAside(t.Context(), 1, f, global, sets, model.TrainOptions{Seed: 1}); err != nil {
 		t.Fatal(err)
 	}

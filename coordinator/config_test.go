@@ -22,7 +22,7 @@ func TestLoadConfig_Example(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(cfg.Jobs) != 3 || cfg.Jobs[2].Purpose() != job.Diagnose || cfg.Jobs[0].Model.Kind != "gaussian" || cfg.Jobs[1].Model.Kind != "autoencoder" || cfg.Jobs[1].Role != "shadow" {
+	if len(cfg.Jobs) != 4 || cfg.Jobs[2].Purpose() != job.Diagnose || cfg.Jobs[3].Purpose() != job.Prognose || cfg.Jobs[0].Model.Kind != "gaussian" || cfg.Jobs[1].Model.Kind != "autoencoder" || cfg.Jobs[1].Role != "shadow" {
 		t.Errorf("jobs = %+v", cfg.Jobs)
 	}
 	if n := cfg.Jobs[0].Features.Len(); n != 10 {
