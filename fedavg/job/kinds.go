@@ -171,6 +171,9 @@ func (s Spec) validateStrategy(ps *problems) {
 	if st.Name == NameScaffold && st.Population == 0 && sampled {
 		ps.add("strategy.population", "is missing: rounds sample agents, so scaffold must know how many there are")
 	}
+	if st.Async() && s.Rounds.OnDrift {
+		ps.add("rounds.on_drift", "is given with strategy %q, which has no rounds to bring forward; remove it", st.Name)
+	}
 	if least := st.leastUpdates(); least > 0 && s.Rounds.MinParticipants < least {
 		ps.add("rounds.min_participants", "is %d, but strategy %q withstands %d lying agents only among at least %d", s.Rounds.MinParticipants, st.Name, st.Byzantine, least)
 	}

@@ -109,6 +109,11 @@ func TestStrategySpec_Refuses(t *testing.T) {
 	if ps := sampled.Validate(); len(ps) != 1 || ps[0].Path != "strategy.population" {
 		t.Errorf("sampled scaffold: %v", ps)
 	}
+	early := with(t, "{name: fedbuff}")
+	early.Rounds.OnDrift = true
+	if ps := early.Validate(); len(ps) != 1 || ps[0].Path != "rounds.on_drift" {
+		t.Errorf("rounds on drift without rounds: %v", ps)
+	}
 	twice := parse(t, longYAML+"strategy: {name: fedprox, proximal: 0.2}\n")
 	if ps := twice.Validate(); len(ps) != 1 || ps[0].Path != "strategy.proximal" {
 		t.Errorf("proximal given twice: %v", ps)
