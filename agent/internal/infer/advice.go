@@ -14,7 +14,11 @@ type Advice struct {
 
 // Clone returns a copy that shares no memory with a.
 func (a Advice) Clone() Advice {
-	return Advice{copied(a.Evidence), copied(a.Fault), copied(a.Life), copied(a.Trend)}
+	c := Advice{copied(a.Evidence), copied(a.Fault), copied(a.Life), copied(a.Trend)}
+	if c.Trend != nil {
+		c.Trend.HoursToAlarm = copied(c.Trend.HoursToAlarm)
+	}
+	return c
 }
 
 func copied[T any](p *T) *T {

@@ -12,10 +12,10 @@ import (
 // or years, is thus the newest trendBlocks blocks of some level, in memory that does
 // not grow.
 const (
-	trendWindows = 8 // in a block of the finest level
+	trendWindows = 4 // in a block of the finest level
 	trendFactor  = 4
 	trendBlocks  = 32
-	trendLevels  = 9 // the coarsest spans 16 M windows
+	trendLevels  = 9 // the coarsest spans 8 M windows
 	trendPairs   = trendBlocks * (trendBlocks - 1) / 2
 
 	// leastTrendBlocks is the least a trend is seen in.
