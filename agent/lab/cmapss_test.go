@@ -14,20 +14,31 @@ import (
 	"testing"
 )
 
-// writeCMAPSS writes a small dataset in the shape of C-MAPSS: engines live 60 to
-// 100 cycles, all sensors drift the faster the nearer the end, at two operating
-// points.
+// writeCMAPSS writes a small dataset in the shape of C-MAPSS, at two operating points.
 func writeCMAPSS(t *testing.T, dir string, engines int) {
+	t.Helper()
+	writeSubset(t, dir, "FD009", engines, [][3]float64{{0, 0, 100}, {35, 0.84, 100}}, 1)
+}
+
+// writeSubset writes one subset: engines live 60 to 100 cycles at given operating points,
+// and sensors drift the faster the nearer the end, each in as many ways as there are
+// modes of failure.
+func writeSubset(t *testing.T, dir, name string, engines int, points [][3]float64, modes int) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(3, 5))
 	var train, test, rul strings.Builder
 	write := func(out *strings.Builder, unit, life, cycles int) {
 		for c := 1; c <= cycles; c++ {
-			point := float64((unit + c) % 2)
-			fmt.Fprintf(out, "%d %d %.4f %.4f 100.0", unit, c, 35*point+0.002*r.NormFloat64(), 0.84*point)
+			at := (unit + c) % len(points)
+			p := points[at]
+			fmt.Fprintf(out, "%d %d %.4f %.4f %.1f", unit, c, p[0]+0.002*r.NormFloat64(), p[1], p[2])
 			wear := math.Exp(4 * (float64(c)/float64(life) - 1))
 			for s := range cmapssSensors {
-				fmt.Fprintf(out, " %.4f", 500*(1+point)+float64(s%3-1)*10*wear+0.5*r.NormFloat64())
+				drift := float64(s%3 - 1)
+				if unit%modes == 1 {
+					drift = float64(s%5-2) / 2
+				}
+				fmt.Fprintf(out, " %.4f", 500*float64(1+at)+drift*10*wear+0.5*r.NormFloat64())
 			}
 			out.WriteString("  \n") // as the original, with trailing blanks
 		}
@@ -40,8 +51,8 @@ func writeCMAPSS(t *testing.T, dir string, engines int) {
 		write(&test, unit, life, cycles)
 		fmt.Fprintf(&rul, "%d\n", life-cycles)
 	}
-	for name, text := range map[string]string{"train_FD009.txt": train.String(), "test_FD009.txt": test.String(), "RUL_FD009.txt": rul.String()} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+	for file, text := range map[string]string{"train_": train.String(), "test_": test.String(), "RUL_": rul.String()} {
+		if err := os.WriteFile(filepath.Join(dir, file+name+".txt"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -100,6 +111,34 @@ func TestEvaluateCMAPSS_SmallFleet(t *testing.T) {
 	}
 	if data, err := json.Marshal(result); err != nil || !bytes.Contains(data, []byte(`"federated_central_gap"`)) {
 		t.Errorf("JSON: %v", err)
+	}
+}
+
+// The subsets that are not at hand have two modes of failure, one of them six operating
+// conditions: they are read and learned from all the same.
+func TestEvaluateCMAPSS_TwoModesOfFailure(t *testing.T) {
+	dir := t.TempDir()
+	flights := [][3]float64{{0, 0, 100}, {10, 0.25, 100}, {20, 0.7, 100}, {25, 0.62, 60}, {35, 0.84, 100}, {42, 0.84, 100}}
+	writeSubset(t, dir, "FD003", 30, flights[:1], 2)
+	writeSubset(t, dir, "FD004", 30, flights, 2)
+	subsets, err := FindCMAPSS(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int{1, 6} {
+		s, err := evaluateSubset(t.Context(), subsets[i], smallPlan(prognosisChoice{2, 3}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ridge, mean := rulLine(t, *s, "ridge on random features", Federated), rulLine(t, *s, "mean RUL", "")
+		t.Logf("%s: RMSE %.1f, of the mean %.1f, coverage %v", s.Name, ridge.RMSE, mean.RMSE, *ridge.Coverage)
+		if s.Conditions != want || !(ridge.RMSE < 0.6*mean.RMSE) || *ridge.Coverage == 0 || s.Gap > 1e-9 {
+			t.Errorf("%s: %d conditions, RMSE %v, of the mean %v, coverage %v, gap %v", s.Name, s.Conditions, ridge.RMSE, mean.RMSE, *ridge.Coverage, s.Gap)
+		}
+		rulLine(t, *s, "MTSTAN", "")
+		if _, err := json.Marshal(s); err != nil { // NaN and Inf are no JSON
+			t.Errorf("%s: %v", s.Name, err)
+		}
 	}
 }
 
