@@ -78,6 +78,7 @@ var (
 	descJudged     = desc("alarms_judged", "Alarms that labels judged, by result: right, wrong, missed.", "machine", "result")
 	descWatched    = desc("watched_hours_total", "Hours a machine was scored.", "machine")
 	descLabels     = desc("labels", "Labels kept, withdrawn ones too.")
+	descLabelsLost = desc("labels_forgotten_total", "Labels dropped because there were too many.")
 	descLabelsIn   = desc("label_messages_total", "Labels that came from the broker, those refused too.")
 	descLabelsBad  = desc("label_messages_refused_total", "Labels from the broker that could not be kept.")
 	descPanics     = desc("machine_failures_total", "Blocks on which a machine failed; each is a bug to report.", "machine")
@@ -120,6 +121,7 @@ func (c collector) collect() {
 	c.count(descAlarmsLost, pub.AlarmsDropped)
 
 	c.gauge(descLabels, float64(c.a.labels.Len()))
+	c.count(descLabelsLost, c.a.labels.Forgot())
 	if c.a.inbox != nil {
 		st := c.a.inbox.Stats()
 		c.count(descLabelsIn, st.Received)

@@ -35,23 +35,34 @@ func (m *Machine) diagnose(t *track, end time.Time) {
 	}
 }
 
-// faultBy is what was said of a window not long before end, nil if nothing: the
+// diagnosed says whether something was said of a window not long before end: the
 // diagnosing job may have other windows than the one that serves.
-func (m *Machine) faultBy(end time.Time) *infer.Fault {
+func (m *Machine) diagnosed(end time.Time) bool {
 	if m.diagnosis == nil {
-		return nil
+		return false
 	}
 	spec := m.diagnosing.spec.Features
-	if end.Sub(m.diagnosedAt) > StaleAfter(m.cfg.StaleAfter, spec.Window, spec.Hop) {
+	return end.Sub(m.diagnosedAt) <= StaleAfter(m.cfg.StaleAfter, spec.Window, spec.Hop)
+}
+
+// faultBy is what to say of the window of out, nil if nothing. Who finds a machine in
+// order during an alarm, above its threshold, does not know what it has. The next
+// call overwrites it.
+func (m *Machine) faultBy(out *infer.Output) *infer.Fault {
+	if !m.diagnosed(out.At) {
 		return nil
 	}
-	return m.diagnosis
+	m.named = *m.diagnosis
+	if out.Active && out.Score >= 1 && m.named.Class == m.diagnosing.spec.Model.Softmax.Healthy {
+		m.named.Class = infer.Unknown
+	}
+	return &m.named
 }
 
 // suspicion is what that says to the job that raises alarms: how probable a fault is,
 // relative to the probability from which on an alarm costs less than none.
 func (m *Machine) suspicion(end time.Time) float64 {
-	if m.faultBy(end) == nil || m.diagnosing.spec.Alarm.Probability() == 0 {
+	if !m.diagnosed(end) || m.diagnosing.spec.Alarm.Probability() == 0 {
 		return 0
 	}
 	return m.diagnosing.out.Raw / m.diagnosing.detector.Threshold()

@@ -84,6 +84,7 @@ type Machine struct {
 	diagnosing  *track       // the live job that names faults; nil if none
 	diagnosis   *infer.Fault // what it said last; nil if nothing
 	diagnosedAt time.Time    // end of the window it said that of
+	named       infer.Fault  // scratch
 
 	lives      []*lifeTrack // jobs to prognose
 	prognosing *lifeTrack   // the live one of them; nil if none
@@ -241,7 +242,7 @@ func (m *Machine) window(f *front, w *window.Window) {
 		if t == m.diagnosing && out.State == infer.Running {
 			m.diagnose(t, w.End)
 		}
-		out.Advice.Fault, out.Advice.Life = m.faultBy(w.End), m.remaining()
+		out.Advice.Fault, out.Advice.Life = m.faultBy(&out), m.remaining()
 		m.note(t, out)
 	}
 	if f == m.serving.front {
