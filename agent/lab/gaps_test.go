@@ -124,6 +124,9 @@ func TestSKABRows_ChannelWithoutValues(t *testing.T) {
 func TestEvaluateCWRU_TwoSizes(t *testing.T) {
 	recordings := cwruRecordings(t)
 	recordings = slices.DeleteFunc(recordings, func(r CWRURecording) bool { return r.Mil == 14 || r.ShaftHz*60 != 1772 })
+	for i := range recordings {
+		recordings[i].Samples = recordings[i].Samples[:2*cwruWindow]
+	}
 	c, err := newCWRUEvaluation(t.Context(), recordings, cwruLayouts()[:1])
 	if err != nil {
 		t.Fatal(err)

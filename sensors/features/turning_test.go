@@ -343,7 +343,8 @@ func TestZones_SlowShaft(t *testing.T) {
 			t.Errorf("shaft of %g Hz: zone %g, want %g", shaftHz, got, want)
 		}
 	}
-	if got := with(t, Context{}, s, "iso_zone", "velocity_rms_2_1000"); got[0] != 0 || math.Abs(got[1]-3) > 0.01 {
+	// The window's two bins beside 5 Hz integrate by their own frequency: 0.5 % more.
+	if got := with(t, Context{}, s, "iso_zone", "velocity_rms_2_1000"); got[0] != 0 || math.Abs(got[1]-3) > 0.02 {
 		t.Errorf("speed not known: zone %g, from 2 Hz on %g mm/s", got[0], got[1])
 	}
 }
