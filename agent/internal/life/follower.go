@@ -102,22 +102,25 @@ func (f *Follower) tell(at time.Time) {
 	f.known = true
 }
 
-// Use makes version of the global parameters the model in use. Parameters that have
-// learned nothing yet, or nil, are a model that predicts nothing. On an error the model in
-// use stays. A Restart is to follow.
-func (f *Follower) Use(params []fedavg.Vector, version uint64) error {
-	var predictor *prognosis.Predictor
-	if params != nil {
-		fleet, err := f.family.Fleet(params)
-		if err == nil {
-			predictor, err = prognosis.NewPredictor(fleet)
-		}
-		if err != nil && !errors.Is(err, model.ErrUntrained) {
-			return fmt.Errorf("use version %d of job %q: %w", version, f.spec.Name, err)
-		}
+// Load makes what Use takes of global parameters: nil, if they are nil or have learned
+// nothing yet. It takes a while, and is safe for concurrent use.
+func (f *Follower) Load(params []fedavg.Vector) (*prognosis.Predictor, error) {
+	if params == nil {
+		return nil, nil
 	}
-	f.predictor, f.version, f.known = predictor, version, false
-	return nil
+	fleet, err := f.family.Fleet(params)
+	if errors.Is(err, model.ErrUntrained) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load model of job %q: %w", f.spec.Name, err)
+	}
+	return prognosis.NewPredictor(fleet)
+}
+
+// Use makes version of the model the one in use; nil predicts nothing. A Restart is to follow.
+func (f *Follower) Use(p *prognosis.Predictor, version uint64) {
+	f.predictor, f.version, f.known = p, version, false
 }
 
 // Restart goes through all cycles that are known, oldest first: those since the

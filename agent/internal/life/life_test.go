@@ -176,6 +176,16 @@ func learned(t testing.TB) []fedavg.Vector {
 	return global
 }
 
+// use makes f use a model.
+func use(t testing.TB, f *Follower, params []fedavg.Vector, version uint64) {
+	t.Helper()
+	p, err := f.Load(params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Use(p, version)
+}
+
 // three windows make a cycle.
 func live(t testing.TB, f *Follower, c int) (stored Cycle) {
 	t.Helper()
@@ -196,9 +206,7 @@ func TestFollower_PredictsAndComesBack(t *testing.T) {
 	if f.Life() != nil {
 		t.Error("predicts without a model")
 	}
-	if err := f.Use(params, 7); err != nil {
-		t.Fatal(err)
-	}
+	use(t, f, params, 7)
 	const hour = 30. / 3600 // of a cycle
 	var stored []Cycle
 	for c := range 80 {
@@ -220,9 +228,7 @@ func TestFollower_PredictsAndComesBack(t *testing.T) {
 	}
 	want := *f.Life()
 	again := follower(t)
-	if err := again.Use(params, 7); err != nil {
-		t.Fatal(err)
-	}
+	use(t, again, params, 7)
 	again.Restart(stored, nil)
 	if got := *again.Life(); got != want || again.Age() != 80 || again.Newest() != 80 {
 		t.Errorf("after a restart %+v at age %d, before %+v", got, again.Age(), want)
@@ -250,12 +256,10 @@ func TestFollower_BadInput(t *testing.T) {
 		t.Errorf("%d cycles, want the one that has as many features", f.Age())
 	}
 	params := learned(t)
-	if err := f.Use(params[1:], 1); err == nil {
+	if _, err := f.Load(params[1:]); err == nil {
 		t.Error("takes parameters of another layout")
 	}
-	if err := f.Use(params, 1); err != nil {
-		t.Fatal(err)
-	}
+	use(t, f, params, 1)
 	f.Restart(nil, nil)
 	for c := range 30 { // absurd, but finite
 		for range 3 {
@@ -274,16 +278,16 @@ func TestFollower_BadInput(t *testing.T) {
 	}
 	untrained := follower(t)
 	family, _ := pumpLife().Family()
-	if err := untrained.Use(family.Init(1), 1); err != nil || untrained.Life() != nil {
-		t.Errorf("parameters that learned nothing: %v, %+v", err, untrained.Life())
+	use(t, untrained, family.Init(1), 1)
+	untrained.Restart(cyclesOf(1, 3), nil)
+	if untrained.Life() != nil || untrained.Version() != 1 {
+		t.Errorf("parameters that learned nothing: %+v", untrained.Life())
 	}
 }
 
 func TestFollower_AllocatesNothing(t *testing.T) {
 	f := follower(t)
-	if err := f.Use(learned(t), 1); err != nil {
-		t.Fatal(err)
-	}
+	use(t, f, learned(t), 1)
 	f.Restart(nil, nil)
 	x := wear(3, 40, 80)
 	if n := testing.AllocsPerRun(300, func() {

@@ -74,8 +74,10 @@ func (m *Machine) newLife(spec job.Spec, digest string, r Release) (*lifeTrack, 
 	} else {
 		m.fronts = append(m.fronts, t.front)
 	}
-	if err := f.Use(r.Params, r.Version); err != nil {
+	if p, err := f.Load(r.Params); err != nil {
 		m.log.Error("released model cannot be used; no remaining life is predicted", "job", spec.Name, "version", r.Version, "error", err)
+	} else {
+		f.Use(p, r.Version)
 	}
 	cycles, err := m.cycles(t)
 	if err != nil {
@@ -147,15 +149,20 @@ func (m *Machine) restart(t *lifeTrack) error {
 	}
 }
 
-// installLife swaps a released model in, if the machine serves the job.
+// installLife swaps a released model in, if the machine serves the job. It is called with
+// mu held, which it gives up while it loads the model.
 func (m *Machine) installLife(digest string, r Release) error {
 	for _, t := range m.lives {
 		if t.digest != digest {
 			continue
 		}
-		if err := t.follower.Use(r.Params, r.Version); err != nil {
-			return fmt.Errorf("machine %s: %w", m.cfg.Name, err)
+		m.mu.Unlock()
+		p, err := t.follower.Load(r.Params)
+		m.mu.Lock()
+		if err != nil {
+			return fmt.Errorf("machine %s: version %d: %w", m.cfg.Name, r.Version, err)
 		}
+		t.follower.Use(p, r.Version)
 		return m.restart(t)
 	}
 	return nil
