@@ -73,7 +73,8 @@ func orDefault[T comparable](v *T, def T) {
 	}
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with every field set that has a default and is zero.
+func (c Config) WithDefaults() Config {
 	orDefault(&c.ShaftHz, 25)
 	orDefault(&c.Bearing, SKF6205())
 	orDefault(&c.Vanes, 6)

@@ -22,7 +22,7 @@ var _ sensors.Source = (*Machine)(nil)
 
 // New makes a machine. The error joins every problem of the Config.
 func New(cfg Config) (*Machine, error) {
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("configure generated machine %q: %w", cfg.Name, err)
 	}

@@ -13,8 +13,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Config is what a run publishes; the tags name the keys of the YAML file, and
-// kong makes the flags of them.
+// Config is what a run publishes; the tags name the keys of the YAML file, whose
+// meaning is that of the flags (see flags.go).
 type Config struct {
 	Broker   `yaml:",inline"`
 	Machines []Machine `yaml:"machines"`
@@ -22,12 +22,17 @@ type Config struct {
 
 // Broker says where to.
 type Broker struct {
-	URL         string `name:"broker" yaml:"broker" default:"tcp://127.0.0.1:1883" help:"Broker, as tcp://host:1883 or ssl://host:8883."`
-	Username    string `yaml:"username" help:"User name at the broker."`
-	Password    string `yaml:"password" env:"SENSORSIM_PASSWORD" help:"Password at the broker."`
-	CA          string `name:"ca" yaml:"ca" type:"path" help:"PEM file of the CA that signed the broker's certificate."`
-	TopicPrefix string `yaml:"topic_prefix" default:"plant" help:"First part of every topic: <prefix>/<machine>/<channel>."`
-	MaxInflight int    `yaml:"max_inflight" default:"64" help:"Messages sent but not yet acknowledged, at most, per machine."`
+	URL         string `yaml:"broker"`
+	Username    string `yaml:"username"`
+	Password    string `yaml:"password"`
+	CA          string `yaml:"ca"`
+	TopicPrefix string `yaml:"topic_prefix"`
+	MaxInflight int    `yaml:"max_inflight"`
+}
+
+// defaultBroker is what flags and YAML file begin with.
+func defaultBroker() Broker {
+	return Broker{URL: "tcp://127.0.0.1:1883", TopicPrefix: "plant", MaxInflight: 64}
 }
 
 // Machine is one machine, generated or recorded.
@@ -37,33 +42,35 @@ type Machine struct {
 	Replay *ReplayMachine `yaml:"replay"`
 }
 
-// SynthMachine is a generated machine; see package synth.
+// SynthMachine is a generated machine; see package synth. The zero value of a field
+// means its default.
 type SynthMachine struct {
-	Fault     []string      `yaml:"faults" placeholder:"KIND@BEGINS" help:"Fault as kind@begins/grows-over*severity, such as outer-race@60s/2m*0.5; repeatable."`
-	Seed      uint64        `yaml:"seed" help:"Seed of everything random."`
-	Speed     Speed         `yaml:"speed" default:"1" help:"How much faster than real time; max is as fast as the broker takes it."`
-	ShaftHz   float64       `yaml:"shaft_hz" default:"25" help:"Speed of the shaft in Hz."`
-	RateHz    float64       `yaml:"rate_hz" default:"3200" help:"Sampling rate of the vibration in Hz."`
-	Samples   int           `yaml:"samples" default:"3200" help:"Samples in a vibration burst."`
-	Every     time.Duration `yaml:"every" help:"From one burst to the next, in the machine's time; default: without a pause."`
-	Duration  time.Duration `yaml:"duration" help:"How long the machine runs, in its own time; default: until stopped."`
-	Start     time.Time     `yaml:"start" help:"Time of the first sample (RFC 3339); default: now. Receivers may refuse times more than a day ahead."`
-	Vibration string        `yaml:"vibration" default:"float32_time" enum:"${vibration_formats}" help:"Payload of bursts: ${enum}."`
+	Fault     []string      `yaml:"faults"`
+	Seed      uint64        `yaml:"seed"`
+	Speed     Speed         `yaml:"speed"`
+	ShaftHz   float64       `yaml:"shaft_hz"`
+	RateHz    float64       `yaml:"rate_hz"`
+	Samples   int           `yaml:"samples"`
+	Every     time.Duration `yaml:"every"`
+	Duration  time.Duration `yaml:"duration"`
+	Start     time.Time     `yaml:"start"`
+	Vibration string        `yaml:"vibration"`
 }
 
-// ReplayMachine is a recorded machine; see package replay.
+// ReplayMachine is a recorded machine; see package replay. The zero value of a field
+// means its default.
 type ReplayMachine struct {
-	File         string    `yaml:"file" required:"" type:"path" help:"CSV file, or CSV in gzip with a name ending in .gz."`
-	Separator    string    `yaml:"separator" help:"Separator of the fields; default: found out from the header."`
-	TimeColumn   string    `yaml:"time_column" help:"Column with the time of a row."`
-	TimeLayout   string    `yaml:"time_layout" help:"Its layout, in the manner of Go; default: ISO 8601 or Unix time."`
-	RateHz       float64   `yaml:"rate_hz" help:"Rows a second of a file without a time column."`
-	Start        time.Time `yaml:"start" help:"Time of row 0 of such a file (RFC 3339); default: now."`
-	Omit         []string  `yaml:"omit" help:"Column not to publish, such as a label; repeatable."`
-	FromRow      int       `yaml:"from_row" help:"First row, counted from 0."`
-	ToRow        int       `yaml:"to_row" help:"Row after the last; default: the end."`
-	Speed        Speed     `yaml:"speed" default:"1" help:"How much faster than recorded; max is as fast as the broker takes it."`
-	HoldAfterRow int       `yaml:"hold_after_row" help:"Pause before this row, counted from 0, until the line \"continue\" comes on standard input."`
+	File         string    `yaml:"file"`
+	Separator    string    `yaml:"separator"`
+	TimeColumn   string    `yaml:"time_column"`
+	TimeLayout   string    `yaml:"time_layout"`
+	RateHz       float64   `yaml:"rate_hz"`
+	Start        time.Time `yaml:"start"`
+	Omit         []string  `yaml:"omit"`
+	FromRow      int       `yaml:"from_row"`
+	ToRow        int       `yaml:"to_row"`
+	Speed        Speed     `yaml:"speed"`
+	HoldAfterRow int       `yaml:"hold_after_row"`
 }
 
 // loadConfig reads a YAML file; unknown keys are errors with file and line.
@@ -72,7 +79,7 @@ func loadConfig(path string) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("read configuration: %w", err)
 	}
-	cfg := Config{Broker: Broker{URL: "tcp://127.0.0.1:1883", TopicPrefix: "plant", MaxInflight: 64}} // as the flags' defaults
+	cfg := Config{Broker: defaultBroker()}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	if err := dec.Decode(&cfg); err != nil && !errors.Is(err, io.EOF) {
@@ -98,6 +105,23 @@ func (s *Speed) UnmarshalText(text []byte) error {
 	*s = Speed(x)
 	return nil
 }
+
+// Set reads a flag's value, as UnmarshalText does.
+func (s *Speed) Set(text string) error { return s.UnmarshalText([]byte(text)) }
+
+// String writes what UnmarshalText reads.
+func (s *Speed) String() string {
+	switch {
+	case *s == 0:
+		return "1"
+	case math.IsInf(float64(*s), 1):
+		return "max"
+	}
+	return strconv.FormatFloat(float64(*s), 'g', -1, 64)
+}
+
+// Type is the flag's placeholder in the help.
+func (s *Speed) Type() string { return "factor" }
 
 // factor is the speed as packages replay and synth take it: 0 is without waiting.
 func (s Speed) factor() float64 {

@@ -10,92 +10,74 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"io"
-	"os"
-	"os/signal"
-	"syscall"
+	"github.com/spf13/cobra"
 
-	"github.com/alecthomas/kong"
+	"github.com/millwright-iot/millwright/internal/cli"
 )
 
-// The exit codes.
-const (
-	exitOK      = 0
-	exitFailure = 1 // something failed while running
-	exitUsage   = 2 // the command line or the configuration is wrong
-)
+func main() { cli.Main(newRootCommand()) }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{Use: "sensorsim", Short: "Publishes generated or recorded machines to an MQTT broker."}
+	root.AddCommand(newSynthCommand(), newReplayCommand(), newRunCommand())
+	return root
 }
 
-type commandLine struct {
-	Synth  synthCommand  `cmd:"" help:"Publish a generated machine."`
-	Replay replayCommand `cmd:"" help:"Publish a recorded CSV file as a machine."`
-	Run    runCommand    `cmd:"" help:"Publish the machines of a YAML file."`
+func newSynthCommand() *cobra.Command {
+	b, m := defaultBroker(), Machine{Synth: &SynthMachine{}}
+	cmd := &cobra.Command{
+		Use: "synth --machine NAME", Short: "Publish a generated machine.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return publish(cmd, Config{Broker: withPassword(cmd.Flags(), b), Machines: []Machine{m}})
+		},
+	}
+	brokerFlags(cmd.Flags(), &b)
+	cmd.Flags().StringVar(&m.Name, "machine", "", "Name of the machine.")
+	cli.Require(cmd, "machine")
+	synthFlags(cmd.Flags(), m.Synth)
+	return cmd
 }
 
-type synthCommand struct {
-	Broker  Broker       `embed:""`
-	Machine string       `required:"" help:"Name of the machine."`
-	Synth   SynthMachine `embed:""`
+func newReplayCommand() *cobra.Command {
+	b, m := defaultBroker(), Machine{Replay: &ReplayMachine{}}
+	cmd := &cobra.Command{
+		Use: "replay --machine NAME --file FILE", Short: "Publish a recorded CSV file as a machine.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return publish(cmd, Config{Broker: withPassword(cmd.Flags(), b), Machines: []Machine{m}})
+		},
+	}
+	brokerFlags(cmd.Flags(), &b)
+	cmd.Flags().StringVar(&m.Name, "machine", "", "Name of the machine.")
+	replayFlags(cmd.Flags(), m.Replay)
+	cli.Require(cmd, "machine", "file")
+	return cmd
 }
 
-type replayCommand struct {
-	Broker  Broker        `embed:""`
-	Machine string        `required:"" help:"Name of the machine."`
-	Replay  ReplayMachine `embed:""`
+func newRunCommand() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use: "run --config FILE", Short: "Publish the machines of a YAML file.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(path)
+			if err != nil {
+				return cli.Usage(err)
+			}
+			return publish(cmd, cfg)
+		},
+	}
+	cmd.Flags().StringVar(&path, "config", "", "YAML `file`; see the README of sensors.")
+	cli.Require(cmd, "config")
+	return cmd
 }
 
-type runCommand struct {
-	Config string `required:"" type:"path" help:"YAML file; see the README of sensors."`
-}
-
-// run is the program; it returns its exit code.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	var cli commandLine
-	exited := -1
-	parser, err := kong.New(&cli, kong.Name("sensorsim"),
-		kong.Description("Publishes generated or recorded machines to an MQTT broker."),
-		kong.Writers(stdout, stderr), kong.Exit(func(code int) { exited = code }),
-		kong.Vars{"vibration_formats": "float32_time,float32,json"})
+// publish runs the machines until they end or the command's context does.
+func publish(cmd *cobra.Command, cfg Config) error {
+	plant, err := newPlant(cfg, newHold(cmd.InOrStdin()), cmd.OutOrStdout())
 	if err != nil {
-		fmt.Fprintln(stderr, "sensorsim:", err)
-		return exitFailure
+		return cli.Usage(err)
 	}
-	parsed, err := parser.Parse(args)
-	if exited >= 0 { // --help
-		return exited
+	if err := plant.run(cmd.Context()); err != nil && cmd.Context().Err() == nil {
+		return err
 	}
-	if err != nil {
-		fmt.Fprintln(stderr, "sensorsim:", err)
-		return exitUsage
-	}
-	var cfg Config
-	switch parsed.Command() {
-	case "synth":
-		cfg = Config{Broker: cli.Synth.Broker, Machines: []Machine{{Name: cli.Synth.Machine, Synth: &cli.Synth.Synth}}}
-	case "replay":
-		cfg = Config{Broker: cli.Replay.Broker, Machines: []Machine{{Name: cli.Replay.Machine, Replay: &cli.Replay.Replay}}}
-	default:
-		cfg, err = loadConfig(cli.Run.Config)
-	}
-	var plant *plant
-	if err == nil {
-		plant, err = newPlant(cfg, newHold(stdin), stdout)
-	}
-	if err != nil {
-		fmt.Fprintln(stderr, "sensorsim:", err)
-		return exitUsage
-	}
-	if err := plant.run(ctx); err != nil && ctx.Err() == nil {
-		fmt.Fprintln(stderr, "sensorsim:", err)
-		return exitFailure
-	}
-	return exitOK
+	return nil
 }

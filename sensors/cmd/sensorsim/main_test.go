@@ -20,6 +20,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/listeners"
 	"go.uber.org/goleak"
 
+	"github.com/millwright-iot/millwright/internal/cli"
 	"github.com/millwright-iot/millwright/sensors"
 	"github.com/millwright-iot/millwright/sensors/mqttsource"
 	"github.com/millwright-iot/millwright/sensors/mqttsource/decode"
@@ -34,6 +35,11 @@ func TestMain(m *testing.M) {
 type broker struct {
 	stop func()
 	addr string
+}
+
+// run is the program with its surroundings as arguments.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return cli.Run(ctx, newRootCommand(), args, stdin, stdout, stderr)
 }
 
 // startBroker starts an embedded broker at addr, "127.0.0.1:0" for any port.
@@ -129,7 +135,7 @@ func TestSynth_RoundTrip(t *testing.T) {
 			var out, errOut bytes.Buffer
 			code := run(t.Context(), []string{"synth", "--broker", b.url(), "--machine", name, "--speed", "max", "--seed", "4",
 				"--duration", "3s", "--fault", "ball@1s/1s", "--start", "2026-03-01T00:00:00Z", "--vibration", format}, nil, &out, &errOut)
-			if code != exitOK || !strings.Contains(out.String(), name+": 11 messages") || !strings.Contains(out.String(), "0 not acknowledged") {
+			if code != 0 || !strings.Contains(out.String(), name+": 11 messages") || !strings.Contains(out.String(), "0 not acknowledged") {
 				t.Fatalf("exit %d, %q, %q", code, &out, &errOut)
 			}
 			m, err := synth.New(synth.Config{Name: name, Seed: 4, Duration: 3 * time.Second, Start: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC),
@@ -202,7 +208,7 @@ func TestRun_ReplayHolds(t *testing.T) {
 			t.Errorf("row %d: got %+v", i, blk)
 		}
 	}
-	if code := <-done; code != exitOK {
+	if code := <-done; code != 0 {
 		t.Errorf("exit %d: %s", code, &errOut)
 	}
 	say.Close()
@@ -221,7 +227,7 @@ func TestRun_HoldWithoutInput(t *testing.T) {
 	var out, errOut bytes.Buffer
 	code := run(t.Context(), []string{"replay", "--broker", b.url(), "--machine", "v", "--file", recording(t, 5), "--time-column", "when",
 		"--hold-after-row", "2", "--speed", "max"}, strings.NewReader(""), &out, &errOut)
-	if code != exitFailure || !strings.Contains(errOut.String(), "keep it open") {
+	if code != cli.ExitFailure || !strings.Contains(errOut.String(), "keep it open") {
 		t.Errorf("exit %d, %q; want a failure that says to keep standard input open", code, &errOut)
 	}
 }
@@ -270,7 +276,7 @@ func TestRun_StopsWhenContextEnds(t *testing.T) {
 	}()
 	next(t, got)
 	cancel()
-	if code := <-done; code != exitOK || !strings.Contains(out.String(), "0 not acknowledged") {
+	if code := <-done; code != 0 || !strings.Contains(out.String(), "0 not acknowledged") {
 		t.Errorf("exit %d, %q, %q; want a clean end", code, &out, &errOut)
 	}
 }
@@ -285,7 +291,11 @@ func TestRun_Usage(t *testing.T) {
 		args string
 		says string
 	}{
-		{"", "expected one of"},
+		{"", "\"replay\", \"run\", \"synth\""},
+		{"sinth --machine m", "unexpected argument sinth; did you mean \"synth\"?"},
+		{"synth --mashine m", "unknown flag --mashine; did you mean --machine?"},
+		{"synth m --machine m", "unexpected argument m"},
+		{"synth --machine m --start today", "--start"},
 		{"synth", "--machine"},
 		{"synth --machine m --fault rust@3s", "unknown fault"},
 		{"synth --machine a/b", "one level of a topic"},
@@ -303,8 +313,8 @@ func TestRun_Usage(t *testing.T) {
 		{"run --config " + yaml, "line 3: field sped not found"},
 	} {
 		var out, errOut bytes.Buffer
-		if code := run(t.Context(), strings.Fields(c.args), nil, &out, &errOut); code != exitUsage || !strings.Contains(errOut.String(), c.says) {
-			t.Errorf("sensorsim %s: exit %d, %q; want %d and %q", c.args, code, &errOut, exitUsage, c.says)
+		if code := run(t.Context(), strings.Fields(c.args), nil, &out, &errOut); code != cli.ExitUsage || !strings.Contains(errOut.String(), c.says) {
+			t.Errorf("sensorsim %s: exit %d, %q; want %d and %q", c.args, code, &errOut, cli.ExitUsage, c.says)
 		}
 	}
 }
