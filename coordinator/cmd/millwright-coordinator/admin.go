@@ -3,52 +3,66 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/millwright-iot/millwright/coordinator/internal/enrol"
+	"github.com/millwright-iot/millwright/internal/cli"
 )
 
-type tokenCmd struct {
-	Create tokenCreateCmd `cmd:"" help:"Print a new enrolment token. The coordinator must be running."`
+func newTokenCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "token", Short: "Let gateways enrol."}
+	cmd.AddCommand(newTokenCreateCommand())
+	return cmd
 }
 
-type tokenCreateCmd struct {
-	configFlag
-	TTL     time.Duration `help:"How long it may be used." default:"24h"`
-	Uses    int           `help:"How many gateways may enrol with it." default:"1"`
-	Gateway string        `help:"The only gateway it enrols; that name may be enrolled already (a new box in its place)." placeholder:"NAME"`
-	Replace bool          `help:"Let it enrol any name that is enrolled already; the certificates issued before stop working."`
+func newTokenCreateCommand() *cobra.Command {
+	var config configFile
+	var o enrol.TokenOptions
+	cmd := &cobra.Command{
+		Use: "create", Short: "Print a new enrolment token. The coordinator must be running.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return createToken(cmd.Context(), config, o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	config.flag(cmd.Flags())
+	cmd.Flags().DurationVar(&o.TTL, "ttl", 24*time.Hour, "How long it may be used.")
+	cmd.Flags().IntVar(&o.Uses, "uses", 1, "How many gateways may enrol with it.")
+	cmd.Flags().StringVar(&o.Gateway, "gateway", "", "The only `gateway` it enrols; that name may be enrolled already (a new box in its place).")
+	cmd.Flags().BoolVar(&o.Replace, "replace", false, "Let it enrol any name that is enrolled already; the certificates issued before stop working.")
+	return cmd
 }
 
-// Run is called by kong.
-func (c *tokenCreateCmd) Run(std streams) error {
-	cfg, err := c.load()
+// createToken prints the token to out and what to do with it to hints.
+func createToken(ctx context.Context, config configFile, o enrol.TokenOptions, out, hints io.Writer) error {
+	cfg, err := config.load()
 	if err != nil {
 		return err
 	}
 	// Zero would mean the default further down.
-	if c.TTL <= 0 || c.Uses <= 0 {
-		return &usageError{fmt.Errorf("--ttl and --uses must be greater than 0, got %v and %d", c.TTL, c.Uses)}
+	if o.TTL <= 0 || o.Uses <= 0 {
+		return cli.Usage(fmt.Errorf("--ttl and --uses must be greater than 0, got %v and %d", o.TTL, o.Uses))
 	}
-	opts := enrol.TokenOptions{TTL: c.TTL, Uses: c.Uses, Gateway: c.Gateway, Replace: c.Replace}
-	text, err := enrol.NewAdmin(cfg.DataDir).CreateToken(context.Background(), opts)
+	text, err := enrol.NewAdmin(cfg.DataDir).CreateToken(ctx, o)
 	if err != nil {
 		return fmt.Errorf("create token: %w", err)
 	}
 	whom := "one gateway"
 	switch {
-	case c.Gateway != "":
-		whom = "gateway " + c.Gateway
-	case c.Uses > 1:
-		whom = fmt.Sprintf("%d gateways", c.Uses)
+	case o.Gateway != "":
+		whom = "gateway " + o.Gateway
+	case o.Uses > 1:
+		whom = fmt.Sprintf("%d gateways", o.Uses)
 	}
-	_, err = fmt.Fprintf(std.err, "This token enrols %s until %s. Put it into the agent's configuration:\n\n  coordinator:\n    address: %s\n    token: <the token>\n\n",
-		whom, time.Now().Add(c.TTL).Format("2006-01-02 15:04 MST"), addressHint(cfg.Hosts, cfg.Listen))
+	_, err = fmt.Fprintf(hints, "This token enrols %s until %s. Put it into the agent's configuration:\n\n  coordinator:\n    address: %s\n    token: <the token>\n\n",
+		whom, time.Now().Add(o.TTL).Format("2006-01-02 15:04 MST"), addressHint(cfg.Hosts, cfg.Listen))
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(std.out, text)
+	_, err = fmt.Fprintln(out, text)
 	return err
 }
 
@@ -72,54 +86,70 @@ func addressHint(hosts []string, listen string) string {
 	return host + ":" + port
 }
 
-type gatewayCmd struct {
-	List   gatewayListCmd   `cmd:"" help:"List the enrolled gateways. The coordinator must be running."`
-	Remove gatewayRemoveCmd `cmd:"" help:"Refuse a gateway's certificate from now on. The coordinator must be running."`
+func newGatewayCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "gateway", Short: "Look after enrolled gateways."}
+	cmd.AddCommand(newGatewayListCommand(), newGatewayRemoveCommand())
+	return cmd
 }
 
-type gatewayListCmd struct {
-	configFlag
-	JSON bool `help:"As JSON."`
+func newGatewayListCommand() *cobra.Command {
+	var config configFile
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "list", Short: "List the enrolled gateways. The coordinator must be running.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return listGateways(cmd.Context(), config, asJSON, cmd.OutOrStdout())
+		},
+	}
+	config.flag(cmd.Flags())
+	cmd.Flags().BoolVar(&asJSON, "json", false, "As JSON.")
+	return cmd
 }
 
-// Run is called by kong.
-func (c *gatewayListCmd) Run(std streams) error {
-	cfg, err := c.load()
+func listGateways(ctx context.Context, config configFile, asJSON bool, out io.Writer) error {
+	cfg, err := config.load()
 	if err != nil {
 		return err
 	}
-	list, err := enrol.NewAdmin(cfg.DataDir).Gateways(context.Background())
+	list, err := enrol.NewAdmin(cfg.DataDir).Gateways(ctx)
 	if err != nil {
 		return fmt.Errorf("list gateways: %w", err)
 	}
-	if c.JSON {
-		return printJSON(std.out, list)
+	if asJSON {
+		return printJSON(out, list)
 	}
 	var b strings.Builder
 	b.WriteString("GATEWAY\tENROLLED\tCERTIFICATE UNTIL\n")
 	for _, g := range list {
 		fmt.Fprintf(&b, "%s\t%s\t%s\n", g.Name, g.Enrolled.Format(time.DateOnly), g.CertExpires.Format(time.DateOnly))
 	}
-	return printTable(std.out, b.String())
+	return printTable(out, b.String())
 }
 
-type gatewayRemoveCmd struct {
-	configFlag
-	Name string `arg:"" help:"The gateway's name."`
+func newGatewayRemoveCommand() *cobra.Command {
+	var config configFile
+	cmd := &cobra.Command{
+		Use: "remove <name>", Short: "Refuse a gateway's certificate from now on. The coordinator must be running.",
+		Args: cli.Args("name"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return removeGateway(cmd.Context(), config, args[0], cmd.ErrOrStderr())
+		},
+	}
+	config.flag(cmd.Flags())
+	return cmd
 }
 
-// Run is called by kong.
-func (c *gatewayRemoveCmd) Run(std streams) error {
-	cfg, err := c.load()
+func removeGateway(ctx context.Context, config configFile, name string, out io.Writer) error {
+	cfg, err := config.load()
 	if err != nil {
 		return err
 	}
-	if err := enrol.CheckGatewayName(c.Name); err != nil {
-		return &usageError{err}
+	if err := enrol.CheckGatewayName(name); err != nil {
+		return cli.Usage(err)
 	}
-	if err := enrol.NewAdmin(cfg.DataDir).Remove(context.Background(), c.Name); err != nil {
+	if err := enrol.NewAdmin(cfg.DataDir).Remove(ctx, name); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(std.err, "Gateway %s is removed. To bring it back, create a token for it.\n", c.Name)
+	_, err = fmt.Fprintf(out, "Gateway %s is removed. To bring it back, create a token for it.\n", name)
 	return err
 }

@@ -4,15 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
 
 	"github.com/millwright-iot/millwright/coordinator"
 	"github.com/millwright-iot/millwright/coordinator/store"
@@ -24,18 +24,28 @@ import (
 // variables GOGC and GOMEMLIMIT mean what they mean to every Go program.
 const gcPercent = 50
 
-type runCmd struct{ configFlag }
+func newRunCommand() *cobra.Command {
+	var config configFile
+	cmd := &cobra.Command{
+		Use: "run", Short: "Coordinate until stopped (SIGTERM, Ctrl-C).",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return coordinate(cmd.Context(), config, cmd.ErrOrStderr())
+		},
+	}
+	config.flag(cmd.Flags())
+	return cmd
+}
 
-// Run is called by kong.
-func (c *runCmd) Run(std streams) (err error) {
-	cfg, err := c.load()
+// coordinate runs the coordinator until ctx ends; it logs to logs.
+func coordinate(ctx context.Context, config configFile, logs io.Writer) (err error) {
+	cfg, err := config.load()
 	if err != nil {
 		return err
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	log := slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: cfg.Level()}))
+	log := slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: cfg.Level()}))
 	st, err := boltstore.Open(cfg.DataDir, boltstore.Options{})
 	if err != nil {
 		return err
@@ -45,10 +55,6 @@ func (c *runCmd) Run(std streams) (err error) {
 	if err != nil {
 		return err
 	}
-
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 
 	watched, unwatch := context.WithCancel(ctx)
 	var wg sync.WaitGroup

@@ -14,13 +14,31 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millwright-iot/millwright/internal/cli"
 )
 
-type benchCommand struct {
-	Bin      string `help:"Folder of the other commands." default:"build/bin" type:"path"`
-	Out      string `help:"Results as JSON." default:"build/bench.json" type:"path"`
-	Messages int    `help:"Messages through a broker." default:"200000"`
-	Only     string `help:"Measure only what this regular expression matches."`
+// benchOptions are the flags of bench.
+type benchOptions struct {
+	bin, out string
+	messages int
+	only     string
+}
+
+func newBenchCommand() *cobra.Command {
+	var o benchOptions
+	cmd := &cobra.Command{
+		Use: "bench", Short: "Measure speed and size of everything, each against this machine's own limits.",
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.measure(cmd.Context(), cmd.OutOrStdout()) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.bin, "bin", "build/bin", "`Folder` of the other commands.")
+	f.StringVar(&o.out, "out", "build/bench.json", "Results as JSON.")
+	f.IntVar(&o.messages, "messages", 200000, "Messages through a broker.")
+	f.StringVar(&o.only, "only", "", "Measure only what this regular expression matches.")
+	return cmd
 }
 
 // measurement is one line of bench.json.
@@ -38,12 +56,15 @@ func (r *results) add(name string, value float64, unit, note string) {
 	r.list = append(r.list, measurement{name, value, unit, note})
 }
 
-// Run measures, prints a table and writes bench.json. It judges nothing:
+// measure measures, prints a table and writes bench.json. It judges nothing:
 // machines differ, so the notes give ratios within this run.
-func (c *benchCommand) Run(ctx context.Context) error {
-	only, err := regexp.Compile(c.Only)
+func (o *benchOptions) measure(ctx context.Context, out io.Writer) error {
+	only, err := regexp.Compile(o.only)
 	if err != nil {
-		return fmt.Errorf("--only: %w", err)
+		return cli.Usage(fmt.Errorf("--only: %w", err))
+	}
+	if err := absolute(&o.bin); err != nil {
+		return err
 	}
 	var r results
 	for _, step := range []struct {
@@ -56,8 +77,8 @@ func (c *benchCommand) Run(ctx context.Context) error {
 		{"windows on the gateway", benchWindows},
 		{"training beside prediction", benchTraining},
 		{"rounds", benchRounds},
-		{"size and memory of the agent", c.benchAgent},
-		{"messages through a broker to features and score", c.benchPipeline},
+		{"size and memory of the agent", o.benchAgent},
+		{"messages through a broker to features and score", o.benchPipeline},
 	} {
 		if !only.MatchString(step.what) {
 			continue
@@ -67,15 +88,15 @@ func (c *benchCommand) Run(ctx context.Context) error {
 			return fmt.Errorf("measure %s: %w", step.what, err)
 		}
 	}
-	r.write(os.Stdout)
+	r.write(out)
 	data, err := json.MarshalIndent(r.list, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write results: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Dir(c.Out), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(o.out), 0o755); err != nil {
 		return fmt.Errorf("write results: %w", err)
 	}
-	return os.WriteFile(c.Out, append(data, '\n'), 0o644)
+	return os.WriteFile(o.out, append(data, '\n'), 0o644)
 }
 
 func (r *results) write(out io.Writer) {

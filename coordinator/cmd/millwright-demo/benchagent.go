@@ -36,12 +36,12 @@ type rig struct {
 }
 
 // newRig starts the broker, Mosquitto where it is installed, and the agent.
-func (c *benchCommand) newRig(ctx context.Context, dir string) (*rig, error) {
+func (o *benchOptions) newRig(ctx context.Context, dir string) (*rig, error) {
 	ports, err := freePorts(2)
 	if err != nil {
 		return nil, err
 	}
-	r := &rig{procs: newProcs(c.Bin, dir), broker: ports[0], api: "http://" + ports[1], kind: "embedded broker"}
+	r := &rig{procs: newProcs(o.bin, dir), broker: ports[0], api: "http://" + ports[1], kind: "embedded broker"}
 	if mosquitto, err := exec.LookPath("mosquitto"); err == nil {
 		r.kind = "Mosquitto"
 		conf := filepath.Join(dir, "mosquitto.conf")
@@ -81,8 +81,8 @@ var benchColumns = []string{"ax", "ay", "az", "bx", "by", "b"}
 const benchDigits = 15
 
 // benchAgent measures the binary and the memory of an agent that waits.
-func (c *benchCommand) benchAgent(ctx context.Context, r *results) error {
-	info, err := os.Stat(filepath.Join(c.Bin, "millwright-agent"))
+func (o *benchOptions) benchAgent(ctx context.Context, r *results) error {
+	info, err := os.Stat(filepath.Join(o.bin, "millwright-agent"))
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (c *benchCommand) benchAgent(ctx context.Context, r *results) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	rig, err := c.newRig(ctx, dir)
+	rig, err := o.newRig(ctx, dir)
 	if rig != nil {
 		defer rig.procs.stopAll()
 	}
@@ -114,18 +114,18 @@ func (c *benchCommand) benchAgent(ctx context.Context, r *results) error {
 
 // benchPipeline sends messages through the broker to features and score, from
 // as many senders as there are machines, on the cores all processes share.
-func (c *benchCommand) benchPipeline(ctx context.Context, r *results) error {
+func (o *benchOptions) benchPipeline(ctx context.Context, r *results) error {
 	dir, err := os.MkdirTemp("", "millwright-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	rows := c.Messages / benchMachines
+	rows := o.messages / benchMachines
 	sensors, err := writeRows(dir, rows)
 	if err != nil {
 		return err
 	}
-	rig, err := c.newRig(ctx, dir)
+	rig, err := o.newRig(ctx, dir)
 	if rig != nil {
 		defer rig.procs.stopAll()
 	}

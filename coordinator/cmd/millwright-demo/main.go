@@ -4,25 +4,15 @@
 package main
 
 import (
-	"context"
-	"os"
-	"os/signal"
-	"syscall"
+	"github.com/spf13/cobra"
 
-	"github.com/alecthomas/kong"
+	"github.com/millwright-iot/millwright/internal/cli"
 )
 
-type cli struct {
-	Run    runCommand    `cmd:"" help:"Run a federation with generated or recorded machines."`
-	Bench  benchCommand  `cmd:"" help:"Measure speed and size of everything, each against this machine's own limits."`
-	Broker brokerCommand `cmd:"" help:"Run the embedded MQTT broker alone."`
-}
+func main() { cli.Main(newRootCommand()) }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	var c cli
-	k := kong.Parse(&c, kong.Name("millwright-demo"), kong.UsageOnError(),
-		kong.BindTo(ctx, (*context.Context)(nil)))
-	k.FatalIfErrorf(k.Run())
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{Use: "millwright-demo", Short: "Runs a whole federation on this machine."}
+	root.AddCommand(newRunCommand(), newBenchCommand(), newBrokerCommand())
+	return root
 }

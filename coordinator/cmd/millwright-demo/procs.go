@@ -34,6 +34,18 @@ type proc struct {
 	ending  bool          // guarded by procs.mu: its end is expected
 }
 
+// absolute makes paths independent of the folder a process is in.
+func absolute(paths ...*string) error {
+	for _, p := range paths {
+		whole, err := filepath.Abs(*p)
+		if err != nil {
+			return fmt.Errorf("find folder %q: %w", *p, err)
+		}
+		*p = whole
+	}
+	return nil
+}
+
 func newProcs(binDir, logDir string) *procs {
 	return &procs{binDir: binDir, logDir: logDir, died: make(chan error, 1)}
 }

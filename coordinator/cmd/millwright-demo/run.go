@@ -12,31 +12,57 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/millwright-iot/millwright/coordinator/internal/fleet"
+	"github.com/millwright-iot/millwright/internal/cli"
 )
 
-type runCommand struct {
-	Rounds int    `help:"End after so many committed rounds of each job; 0 goes on until Ctrl-C." default:"0"`
-	Data   string `help:"Folder of SKAB recordings to replay instead of generated machines; each file is a machine." type:"existingdir"`
-	Bin    string `help:"Folder of the other commands." default:"build/bin" type:"path"`
-	Dir    string `help:"Folder for configurations, data and logs; emptied first." default:"build/demo" type:"path"`
-	Out    string `help:"Summary as JSON." default:"build/demo.json" type:"path"`
-	Seed   uint64 `help:"Seed of the generated machines." default:"1"`
-	// AgentCommands are for gateways of another architecture, under emulation.
-	AgentCommands []string `name:"agent-command" sep:"none" help:"Command of the next gateway's agent instead of millwright-agent, such as 'qemu-arm build/cross/millwright-agent-linux-armv6'; repeatable."`
+// runOptions are the flags of run.
+type runOptions struct {
+	rounds        int
+	data          string
+	bin, dir, out string
+	seed          uint64
+	agentCommands []string // for gateways of another architecture, under emulation
+}
+
+func newRunCommand() *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use: "run", Short: "Run a federation with generated or recorded machines.",
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.demonstrate(cmd.Context(), cmd.OutOrStdout()) },
+	}
+	f := cmd.Flags()
+	f.IntVar(&o.rounds, "rounds", 0, "End after so many committed rounds of each job; 0 goes on until Ctrl-C.")
+	f.StringVar(&o.data, "data", "", "`Folder` of SKAB recordings to replay instead of generated machines; each file is a machine.")
+	f.StringVar(&o.bin, "bin", "build/bin", "`Folder` of the other commands.")
+	f.StringVar(&o.dir, "dir", "build/demo", "`Folder` for configurations, data and logs; emptied first.")
+	f.StringVar(&o.out, "out", "build/demo.json", "Summary as JSON.")
+	f.Uint64Var(&o.seed, "seed", 1, "Seed of the generated machines.")
+	f.StringArrayVar(&o.agentCommands, "agent-command", nil, "`Command` of the next gateway's agent instead of millwright-agent, such as 'qemu-arm build/cross/millwright-agent-linux-armv6'; repeatable.")
+	return cmd
 }
 
 // recordedRounds is how many rounds a replay has when nobody says.
 const recordedRounds = 3
 
-// Run is the demonstration. It fails unless every round committed, every fault
-// was found and no healthy machine alarmed.
-func (c *runCommand) Run(ctx context.Context) error {
-	s, err := c.scenario()
+// demonstrate fails unless every round committed, every fault was found and no
+// healthy machine alarmed.
+func (o *runOptions) demonstrate(ctx context.Context, out io.Writer) error {
+	if o.data != "" {
+		if err := cli.ExistingFolder("--data", o.data); err != nil {
+			return err
+		}
+	}
+	if err := absolute(&o.bin, &o.dir); err != nil {
+		return err
+	}
+	s, err := o.scenario()
 	if err != nil {
 		return err
 	}
-	d, err := newDemo(c, s, os.Stdout)
+	d, err := newDemo(o, s, out)
 	if err != nil {
 		return err
 	}
@@ -51,27 +77,27 @@ func (c *runCommand) Run(ctx context.Context) error {
 	}
 	summary := summarize(s, last, err)
 	summary.write(d.out)
-	if err := errors.Join(err, summary.save(c.Out)); err != nil {
+	if err := errors.Join(err, summary.save(o.out)); err != nil {
 		return err
 	}
-	fmt.Fprintf(d.out, "\nAlso in %s; configurations and logs are in %s.\n", c.Out, c.Dir)
+	fmt.Fprintf(d.out, "\nAlso in %s; configurations and logs are in %s.\n", o.out, o.dir)
 	return summary.verdict()
 }
 
-func (c *runCommand) scenario() (scenario, error) {
-	if c.Data == "" {
-		return generatedScenario(time.Now(), c.Seed, c.Rounds), nil
+func (o *runOptions) scenario() (scenario, error) {
+	if o.data == "" {
+		return generatedScenario(time.Now(), o.seed, o.rounds), nil
 	}
-	if c.Rounds == 0 {
-		c.Rounds = recordedRounds
+	if o.rounds == 0 {
+		o.rounds = recordedRounds
 	}
-	return recordedScenario(c.Data, c.Rounds)
+	return recordedScenario(o.data, o.rounds)
 }
 
 // demo is one demonstration under way.
 type demo struct {
 	scenario scenario
-	agents   []string // commands, see runCommand
+	agents   []string // commands, see runOptions
 	dir      string
 	at       addresses
 	procs    *procs
@@ -79,11 +105,11 @@ type demo struct {
 	out      io.Writer
 }
 
-func newDemo(c *runCommand, s scenario, out io.Writer) (*demo, error) {
-	if err := os.RemoveAll(c.Dir); err != nil {
+func newDemo(o *runOptions, s scenario, out io.Writer) (*demo, error) {
+	if err := os.RemoveAll(o.dir); err != nil {
 		return nil, fmt.Errorf("empty the demonstration's folder: %w", err)
 	}
-	logs := filepath.Join(c.Dir, "logs")
+	logs := filepath.Join(o.dir, "logs")
 	if err := os.MkdirAll(logs, 0o755); err != nil {
 		return nil, fmt.Errorf("make the demonstration's folder: %w", err)
 	}
@@ -93,7 +119,7 @@ func newDemo(c *runCommand, s scenario, out io.Writer) (*demo, error) {
 	}
 	at := addresses{broker: ports[0], coordinator: ports[1], page: ports[2], agents: ports[3:]}
 	return &demo{
-		scenario: s, agents: c.AgentCommands, dir: c.Dir, at: at, procs: newProcs(c.Bin, logs), out: out,
+		scenario: s, agents: o.agentCommands, dir: o.dir, at: at, procs: newProcs(o.bin, logs), out: out,
 		watch: newWatcher("http://"+at.page, out),
 	}, nil
 }
