@@ -158,6 +158,7 @@ func TestRun_Reload(t *testing.T) {
 	p.configure(one + strings.ReplaceAll(one, "fan-1", "fan-2"))
 	hup()
 	eventually(t, "the new machine", func() bool { return len(p.machines()) == 2 })
+	eventually(t, "its topic is subscribed to", func() bool { s, err := a.status(); return err == nil && s.Broker.Reading })
 	p.publish("hall/fan-2", "41")
 	eventually(t, "both lives' samples", func() bool { s, err := a.status(); return err == nil && s.Samples.Received == 2 })
 	a.end(syscall.SIGTERM)
