@@ -155,6 +155,7 @@ func TestDetector_RefusesDamagedHistory(t *testing.T) {
 		"trend":     func(h *History) { h.Trend = make([]trendLevel, 99) },
 		"peaks":     func(h *History) { s := *h.Tail; s.Peaks = []float64{-1}; h.Tail = &s },
 		"windows":   func(h *History) { s := *h.Tail; s.Windows = -1; h.Tail = &s },
+		"ages":      func(h *History) { s := *h.Tail; s.Windows = math.MaxInt64; h.Tail = &s },
 		"level":     func(h *History) { s := *h.Tail; s.Level = math.NaN(); h.Tail = &s },
 	} {
 		h := good

@@ -211,7 +211,7 @@ func (t *tail) state() tailState {
 // restore takes what state returned. What cannot be that is an error and changes
 // nothing.
 func (t *tail) restore(s tailState) error {
-	if s.Windows < 0 || len(s.Peaks) >= maxPeaks || s.Below < 0 || !(s.Level >= 0) || !(s.Peak >= 0) || math.IsInf(s.Level, 0) || math.IsInf(s.Peak, 0) {
+	if s.Windows < 0 || s.Windows > 1<<40 || len(s.Peaks) >= maxPeaks || s.Below < 0 || !(s.Level >= 0) || !(s.Peak >= 0) || math.IsInf(s.Level, 0) || math.IsInf(s.Peak, 0) {
 		return fmt.Errorf("restore tail of scores: %d windows, %d peaks, level %v, peak %v", s.Windows, len(s.Peaks), s.Level, s.Peak)
 	}
 	for _, p := range s.Peaks {
