@@ -29,7 +29,8 @@ type Spec struct {
 	// models that learn by gradient, sum for statistics.
 	Strategy StrategySpec `yaml:"strategy" json:"strategy,omitzero"`
 	// Compression lists methods of package compress in order of preference; an
-	// agent uses the first it supports. Default none: updates travel as they are.
+	// agent uses the first it supports. Default none: updates travel as they are;
+	// zstd for a model of kind rul.
 	Compression []string `yaml:"compression" json:"compression,omitempty"`
 	// Quarantine sets aside gateways whose updates do not look right.
 	Quarantine QuarantineSpec `yaml:"quarantine" json:"quarantine,omitzero"`

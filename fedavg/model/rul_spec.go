@@ -35,7 +35,8 @@ type RULSpec struct {
 	Inputs  int     `yaml:"inputs" json:"inputs"`
 	Members int     `yaml:"members" json:"members"`
 	Lambda  float64 `yaml:"lambda" json:"lambda"`
-	// Forgetting γ weighs a row γ^(rows of the machine since), 0 < γ ≤ 1. Default 1: never.
+	// Forgetting γ weighs a row γ^(rows of the machine since), 0 < γ ≤ 1; every third
+	// cycle is a row. Default 1: never.
 	Forgetting float64 `yaml:"forgetting" json:"forgetting"`
 	Seed       uint64  `yaml:"seed" json:"seed"`
 }
@@ -63,8 +64,8 @@ func (r *RULSpec) Axes() []ConditionAxis {
 	return axes
 }
 
-// Regression is the ridge regression of the remaining life on what Trajectory
-// features there are.
+// Regression is the ridge regression of the remaining life on the features of a
+// trajectory.
 func (r *RULSpec) Regression() Spec {
 	return Spec{Kind: KindRidge, Ridge: &RidgeSpec{
 		Units: r.Units, Inputs: r.Inputs, Members: r.Members, Lambda: r.Lambda, Cap: r.Cap, Forgetting: r.Forgetting, Seed: r.Seed,

@@ -1,6 +1,7 @@
 // Package prognosis predicts, cycle by cycle, the remaining useful life of a
-// machine that wears under changing operating conditions. It holds only the
-// machine's own past in bounded memory, and what the fleet has learned.
+// machine that wears under changing operating conditions, and learns to from a fleet's
+// machines that failed. A [Predictor] holds only the machine's own past in bounded
+// memory, and what a [Family] has learned.
 package prognosis
 
 import (
