@@ -36,11 +36,15 @@ type RULSubset struct {
 	UpdateBytes  int             `json:"update_bytes"` // sent by one participant in all rounds, packed with zstd
 	// Gap is the largest relative difference between a federated prediction and
 	// the central one.
-	Gap     float64    `json:"federated_central_gap"`
-	Lines   []RULLine  `json:"lines"`
-	Engines []RULPoint `json:"engines"` // of the federated ridge
-	Trace   []RULPoint `json:"trace"`   // of one test engine, cycle by cycle
-	Unit    int        `json:"trace_unit"`
+	Gap float64 `json:"federated_central_gap"`
+	// NetworkGap is the federated network's mean RMSE relative to the central one's, less 1.
+	// NetworkStepsGap is that to a central one which makes as many steps.
+	NetworkGap      float64    `json:"mlp_federated_central_gap"`
+	NetworkStepsGap float64    `json:"mlp_federated_central_gap_same_steps"`
+	Lines           []RULLine  `json:"lines"`
+	Engines         []RULPoint `json:"engines"` // of the federated ridge
+	Trace           []RULPoint `json:"trace"`   // of one test engine, cycle by cycle
+	Unit            int        `json:"trace_unit"`
 	// Losses of the federated network before each round, in squares of the cap.
 	Losses []float64 `json:"mlp_losses"`
 }
@@ -120,11 +124,16 @@ func evaluateSubset(ctx context.Context, s CMAPSSSubset, plan prognosisPlan) (*R
 		same := centralRidge.estimates[i].RUL
 		r.Gap = max(r.Gap, math.Abs(e.RUL-same)/max(same, 1))
 	}
+	sameSteps, err := networkLine(ctx, plan, Central, len(plants), central, s.Test)
+	if err != nil {
+		return nil, err
+	}
+	r.NetworkGap, r.NetworkStepsGap = network.RMSE/centralNetwork.RMSE-1, network.RMSE/sameSteps.RMSE-1
 	localRidge, localNetwork, err := localOnly(ctx, plants, plan.with(shrinkages(federated.choice.Components)...), s.Test)
 	if err != nil {
 		return nil, fmt.Errorf("learn locally: %w", err)
 	}
-	r.Lines = append(r.Lines, ridge.RULLine, centralRidge.RULLine, localRidge, network.RULLine, centralNetwork.RULLine, localNetwork)
+	r.Lines = append(r.Lines, ridge.RULLine, centralRidge.RULLine, localRidge, network.RULLine, centralNetwork.RULLine, sameSteps.RULLine, localNetwork)
 	return r, nil
 }
 
@@ -143,6 +152,7 @@ type judged struct {
 	RULLine
 	estimates []prognosis.Estimate
 	losses    []float64 // of a network, before each round
+	spread    float64   // of a network's RMSE over seeds
 }
 
 // bothLines judges the ridge of fit, and a network trained on the same rows.
@@ -153,12 +163,7 @@ func bothLines(ctx context.Context, plan prognosisPlan, learning string, fit *pr
 	if fit.fleet.Intervals != nil {
 		ridge.CVRMSE = &fit.cvRMSE
 	}
-	fleet, losses, err := learnMLP(ctx, fit, plan.rounds)
-	if err != nil {
-		return ridge, network, err
-	}
-	network, err = fleetLine("MLP", learning, fleet, test)
-	network.losses = losses
+	network, err = networkLine(ctx, plan, learning, 0, fit, test)
 	return ridge, network, err
 }
 
