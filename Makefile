@@ -6,7 +6,8 @@ SHELL := /bin/bash
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-# grpcnotrace leaves out gRPC's request traces and the templates they are shown with: 0.6 MB.
+# grpcnotrace leaves out gRPC's request traces and the templates they are shown with, for whose
+# sake the linker would keep every method of every type: 4.9 MB of the agent.
 GOBUILD := CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -ldflags "$(LDFLAGS)"
 # The race detector needs a C compiler; without one the tests still run.
 RACE    := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo -race)

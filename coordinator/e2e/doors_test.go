@@ -119,7 +119,8 @@ var doors = []door{
 	{"no cgo of ours", func(p listed) []string { return p.CgoFiles }},
 	{"libraries that were decided against", onlyIn(of(
 		"github.com/spf13/viper", "github.com/sirupsen/logrus", "go.uber.org/zap",
-		"github.com/stretchr/testify", "github.com/pkg/errors", "gorgonia.org"))},
+		"github.com/stretchr/testify", "github.com/pkg/errors", "gorgonia.org",
+		"github.com/alecthomas/kong"))}, // see package cli
 	{"NATS only in the coordinator", onlyIn(of("github.com/nats-io"), "coordinator")},
 	{"the embedded broker only in demo and tests", func(p listed) []string {
 		if p.ImportPath == module+"/coordinator/cmd/millwright-demo" {
@@ -186,6 +187,7 @@ func TestDoors_Close(t *testing.T) {
 		{pkg("coordinator/internal/web", "net/http/pprof"), "pprof only where the configuration rules it"},
 		{cgo, "no cgo of ours"},
 		{pkg("agent/internal/api", "github.com/sirupsen/logrus"), "libraries that were decided against"},
+		{pkg("agent/cmd/millwright-agent", "github.com/alecthomas/kong"), "libraries that were decided against"},
 		{pkg("agent", "github.com/nats-io/nats.go"), "NATS only in the coordinator"},
 		{pkg("agent", "github.com/mochi-mqtt/server/v2"), "the embedded broker only in demo and tests"},
 	} {

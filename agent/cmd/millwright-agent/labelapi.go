@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,20 +13,23 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/millwright-iot/millwright/agent"
 	"github.com/millwright-iot/millwright/agent/internal/labels"
+	"github.com/millwright-iot/millwright/internal/cli"
 )
 
 // send gives a label to the agent, with its times as a person writes them.
-func (c *labelAbout) send(out io.Writer, l labels.Label, at, from, to string) error {
-	l.ID, l.Order, l.By, l.Note = c.ID, c.Order, c.By, c.Note
+func (s *saying) send(ctx context.Context, out io.Writer) error {
+	l := s.label
 	for _, t := range []struct {
 		name, text string
 		to         *time.Time
-	}{{"at", at, &l.At}, {"from", from, &l.From}, {"to", to, &l.To}} {
+	}{{"at", s.at, &l.At}, {"from", s.from, &l.From}, {"to", s.to, &l.To}} {
 		var err error
 		if *t.to, err = parseTime(t.text, time.Now()); err != nil {
-			return &usageError{fmt.Errorf("--%s: %w", t.name, err)}
+			return cli.Usage(fmt.Errorf("--%s: %w", t.name, err))
 		}
 	}
 	body, err := encode(l)
@@ -36,7 +40,7 @@ func (c *labelAbout) send(out io.Writer, l labels.Label, at, from, to string) er
 		labels.Label
 		Hint string `json:"hint"`
 	}
-	if err := c.call(http.MethodPost, "", body, &kept); err != nil {
+	if err := s.agent.call(ctx, http.MethodPost, "", body, &kept); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "kept as %s: machine %s, %s, %s\n", kept.ID, kept.Machine, what(kept.Label), when(kept.Label))
@@ -91,13 +95,21 @@ func parseTime(text string, now time.Time) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q is no time %s", text, whenHelp)
 }
 
+// agentAddress is where the running agent is.
+type agentAddress struct{ config, api string }
+
+func (a *agentAddress) flags(f *pflag.FlagSet) {
+	configFlag(f, &a.config)
+	f.StringVar(&a.api, "api", "", "Address of the running agent, instead of the configuration's.")
+}
+
 // call asks the running agent.
-func (c *labelAPI) call(method, path string, body []byte, answer any) error {
-	address := c.API
+func (a *agentAddress) call(ctx context.Context, method, path string, body []byte, answer any) error {
+	address := a.api
 	if address == "" {
-		cfg, err := agent.LoadConfig(c.Config)
+		cfg, err := agent.LoadConfig(a.config)
 		if err != nil {
-			return &usageError{fmt.Errorf("%w\nor say where the agent is with --api 127.0.0.1:7420", err)}
+			return cli.Usage(fmt.Errorf("%w\nor say where the agent is with --api 127.0.0.1:7420", err))
 		}
 		address = cfg.API.Listen
 	}
@@ -106,9 +118,9 @@ func (c *labelAPI) call(method, path string, body []byte, answer any) error {
 			address = net.JoinHostPort("127.0.0.1", port)
 		}
 	}
-	request, err := http.NewRequest(method, "http://"+address+"/api/v1/labels"+path, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+address+"/api/v1/labels"+path, bytes.NewReader(body))
 	if err != nil {
-		return &usageError{fmt.Errorf("--api: %q is no address such as 127.0.0.1:7420", address)}
+		return cli.Usage(fmt.Errorf("--api: %q is no address such as 127.0.0.1:7420", address))
 	}
 	request.Header.Set("Content-Type", "application/json")
 	response, err := (&http.Client{Timeout: 15 * time.Second}).Do(request)
@@ -129,7 +141,7 @@ func (c *labelAPI) call(method, path string, body []byte, answer any) error {
 		}
 		err := errors.New(problem.Error)
 		if response.StatusCode < http.StatusInternalServerError {
-			return &usageError{err}
+			return cli.Usage(err)
 		}
 		return err
 	}

@@ -9,61 +9,79 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/millwright-iot/millwright/agent"
 	"github.com/millwright-iot/millwright/fedavg/strictyaml"
+	"github.com/millwright-iot/millwright/internal/cli"
 	"github.com/millwright-iot/millwright/sensors"
 	"github.com/millwright-iot/millwright/sensors/replay"
 )
 
-type recordCmd struct {
-	configFlag
-	Out     string        `help:"File to write; it must not exist. A name in .gz is compressed." required:"" type:"path"`
-	For     time.Duration `help:"How long to record." default:"1m"`
-	MaxSize string        `help:"Stop when the recording is as large, before compression." default:"64MiB"`
-	Channel []string      `help:"Only these channels, as machine/channel." placeholder:"MACHINE/CHANNEL"`
+type recordOptions struct {
+	config, out string
+	wait        time.Duration
+	maxSize     string
+	channels    []string
+}
+
+func newRecordCommand() *cobra.Command {
+	var o recordOptions
+	cmd := &cobra.Command{
+		Use: "record --out FILE", Short: "Record the configured channels to a file.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return record(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f := cmd.Flags()
+	configFlag(f, &o.config)
+	f.StringVar(&o.out, "out", "", "`File` to write; it must not exist. A name in .gz is compressed.")
+	cli.Require(cmd, "out")
+	f.DurationVar(&o.wait, "for", time.Minute, "How long to record.")
+	f.StringVar(&o.maxSize, "max-size", "64MiB", "Stop when the recording is as large, before compression.")
+	f.StringSliceVar(&o.channels, "channel", nil, "Only these channels, as `machine/channel`.")
+	return cmd
 }
 
 // errFull ends a recording that has reached its bound.
 var errFull = errors.New("recording has reached its largest size")
 
-// Run is called by kong.
-func (c *recordCmd) Run(out io.Writer) error {
-	cfg, err := agent.LoadConfig(c.Config)
+// record prints to out what it recorded, and logs to logs.
+func record(ctx context.Context, o recordOptions, out, logs io.Writer) error {
+	cfg, err := agent.LoadConfig(o.config)
 	if err != nil {
-		return &usageError{err}
+		return cli.Usage(err)
 	}
-	most, err := strictyaml.ParseSize(c.MaxSize)
+	most, err := strictyaml.ParseSize(o.maxSize)
 	if err != nil || most < 1 {
-		return &usageError{fmt.Errorf("--max-size: %q is not a size such as 64MiB", c.MaxSize)}
+		return cli.Usage(fmt.Errorf("--max-size: %q is not a size such as 64MiB", o.maxSize))
 	}
 	head := replay.RecordingHeader{Gateway: cfg.Gateway, Started: time.Now().UTC().Truncate(time.Millisecond)}
 	for _, ch := range cfg.Recorded() {
-		if len(c.Channel) == 0 || slices.Contains(c.Channel, ch.Machine+"/"+ch.Channel) {
+		if len(o.channels) == 0 || slices.Contains(o.channels, ch.Machine+"/"+ch.Channel) {
 			head.Channels = append(head.Channels, ch)
 		}
 	}
-	if len(head.Channels) == 0 || len(c.Channel) > len(head.Channels) {
-		return &usageError{fmt.Errorf("--channel: not all of %s are in the configuration; write them as machine/channel", strings.Join(c.Channel, ", "))}
+	if len(head.Channels) == 0 || len(o.channels) > len(head.Channels) {
+		return cli.Usage(fmt.Errorf("--channel: not all of %s are in the configuration; write them as machine/channel", strings.Join(o.channels, ", ")))
 	}
-	file, err := os.OpenFile(c.Out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	file, err := os.OpenFile(o.out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("make recording: %w", err)
 	}
-	err = c.record(&cfg, head, file, int64(most), out)
+	err = o.write(ctx, &cfg, head, file, int64(most), out, logs)
 	return errors.Join(err, file.Close())
 }
 
-func (c *recordCmd) record(cfg *agent.Config, head replay.RecordingHeader, file *os.File, most int64, out io.Writer) error {
+func (o *recordOptions) write(ctx context.Context, cfg *agent.Config, head replay.RecordingHeader, file *os.File, most int64, out, logs io.Writer) error {
 	buffered := bufio.NewWriterSize(file, 64<<10)
 	var to io.Writer = buffered
 	var packed *gzip.Writer
-	if strings.HasSuffix(c.Out, ".gz") {
+	if strings.HasSuffix(o.out, ".gz") {
 		packed = gzip.NewWriter(buffered)
 		to = packed
 	}
@@ -72,16 +90,14 @@ func (c *recordCmd) record(cfg *agent.Config, head replay.RecordingHeader, file 
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, c.For)
+	ctx, cancel := context.WithTimeout(ctx, o.wait)
 	defer cancel()
 	samples := map[string]int{}
 	wanted := map[string]bool{}
 	for _, ch := range head.Channels {
 		wanted[ch.Machine+"/"+ch.Channel] = true
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	err = cfg.Read(ctx, log, func(b sensors.Block) error {
 		name := b.Machine + "/" + b.Channel
 		if !wanted[name] {
@@ -94,7 +110,7 @@ func (c *recordCmd) record(cfg *agent.Config, head replay.RecordingHeader, file 
 		return nil
 	})
 	if errors.Is(err, errFull) {
-		fmt.Fprintf(out, "stopped at %s: %v\n", c.MaxSize, errFull)
+		fmt.Fprintf(out, "stopped at %s: %v\n", o.maxSize, errFull)
 		err = nil
 	}
 	if packed != nil {

@@ -7,14 +7,29 @@ import (
 	"io"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/millwright-iot/millwright/sensors/hostbus"
 	"github.com/millwright-iot/millwright/sensors/i2csource"
 )
 
-type sensorsCmd struct {
-	JSON   bool   `help:"Print JSON."`
-	NoScan bool   `help:"Do not look for chips on I²C."`
-	Root   string `hidden:"" help:"Look under this directory instead of /."`
+type sensorsOptions struct {
+	json, noScan bool
+	root         string
+}
+
+func newSensorsCommand() *cobra.Command {
+	var o sensorsOptions
+	cmd := &cobra.Command{
+		Use: "sensors", Short: "List the buses of this box and the chips on them.",
+		RunE: func(cmd *cobra.Command, _ []string) error { return listSensors(o, cmd.OutOrStdout()) },
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.json, "json", false, "Print JSON.")
+	f.BoolVar(&o.noScan, "no-scan", false, "Do not look for chips on I²C.")
+	f.StringVar(&o.root, "root", "", "Look under this directory instead of /.")
+	f.Lookup("root").Hidden = true
+	return cmd
 }
 
 // sensorsFound is a bus or chip, and the chips that answer on it.
@@ -27,13 +42,12 @@ type sensorsFound struct {
 // scanTimeout is how long an address may keep a bus.
 const scanTimeout = 100 * time.Millisecond
 
-// Run is called by kong.
-func (c *sensorsCmd) Run(out io.Writer) error {
-	host := hostbus.Host{Root: c.Root}
+func listSensors(o sensorsOptions, out io.Writer) error {
+	host := hostbus.Host{Root: o.root}
 	var all []sensorsFound
 	for _, f := range host.List() {
 		one := sensorsFound{Found: f}
-		if f.Kind == "i2c" && f.Access == "" && !c.NoScan {
+		if f.Kind == "i2c" && f.Access == "" && !o.noScan {
 			bus, err := host.OpenI2C(f.Name, scanTimeout)
 			if err == nil {
 				one.Chips = i2csource.Scan(bus)
@@ -45,7 +59,7 @@ func (c *sensorsCmd) Run(out io.Writer) error {
 		}
 		all = append(all, one)
 	}
-	if c.JSON {
+	if o.json {
 		e := json.NewEncoder(out)
 		e.SetIndent("", "  ")
 		return e.Encode(map[string]any{"found": append([]sensorsFound{}, all...)})

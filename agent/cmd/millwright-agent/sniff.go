@@ -6,62 +6,75 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"regexp"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/millwright-iot/millwright/agent"
 	"github.com/millwright-iot/millwright/agent/internal/link"
 	"github.com/millwright-iot/millwright/agent/internal/sniff"
+	"github.com/millwright-iot/millwright/internal/cli"
 )
 
-type sniffCmd struct {
-	Broker       string        `help:"The broker, as tcp://host:1883 or tls://host:8883." required:"" placeholder:"URL"`
-	For          time.Duration `help:"How long to listen." default:"30s"`
-	Topic        []string      `help:"Topics to listen to, with wildcards." default:"#,spBv1.0/#"`
-	Username     string        `help:"User at the broker."`
-	PasswordFile string        `help:"File whose first line is the password." type:"path"`
-	CAFile       string        `name:"ca-file" help:"Authority that signed the broker's certificate." type:"path"`
-	Gateway      string        `help:"Name of the gateway in the configuration. Default: this host's."`
+type sniffOptions struct {
+	broker, username, passwordFile, caFile string
+	wait                                   time.Duration
+	topics                                 []string
+	gateway                                string
 }
 
-// Run is called by kong.
-func (c *sniffCmd) Run(out io.Writer) error {
-	mqtt := agent.MQTTConfig{Broker: c.Broker, Username: c.Username, PasswordFile: c.PasswordFile}
-	if c.CAFile != "" {
-		mqtt.TLS = &agent.MQTTTLSConfig{CAFile: c.CAFile}
+func newSniffCommand() *cobra.Command {
+	var o sniffOptions
+	cmd := &cobra.Command{
+		Use: "sniff --broker URL", Short: "Listen to a broker and print a configuration for what is heard.",
+		RunE: func(cmd *cobra.Command, _ []string) error { return listen(cmd.Context(), o, cmd.OutOrStdout()) },
 	}
-	o, err := mqtt.Link()
+	f := cmd.Flags()
+	f.StringVar(&o.broker, "broker", "", "The broker, as tcp://host:1883 or tls://host:8883.")
+	cli.Require(cmd, "broker")
+	f.DurationVar(&o.wait, "for", 30*time.Second, "How long to listen.")
+	f.StringSliceVar(&o.topics, "topic", []string{"#", "spBv1.0/#"}, "Topics to listen to, with wildcards.")
+	f.StringVar(&o.username, "username", "", "User at the broker.")
+	f.StringVar(&o.passwordFile, "password-file", "", "`File` whose first line is the password.")
+	f.StringVar(&o.caFile, "ca-file", "", "Authority that signed the broker's certificate.")
+	f.StringVar(&o.gateway, "gateway", "", "Name of the gateway in the configuration. Default: this host's.")
+	return cmd
+}
+
+func listen(ctx context.Context, o sniffOptions, out io.Writer) error {
+	mqtt := agent.MQTTConfig{Broker: o.broker, Username: o.username, PasswordFile: o.passwordFile}
+	if o.caFile != "" {
+		mqtt.TLS = &agent.MQTTTLSConfig{CAFile: o.caFile}
+	}
+	to, err := mqtt.Link()
 	if err != nil {
-		return &usageError{err}
+		return cli.Usage(err)
 	}
-	if c.For <= 0 {
-		return &usageError{fmt.Errorf("--for: %v is no time to listen", c.For)}
+	if o.wait <= 0 {
+		return cli.Usage(fmt.Errorf("--for: %v is no time to listen", o.wait))
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, c.For)
+	ctx, cancel := context.WithTimeout(ctx, o.wait)
 	defer cancel()
 	survey := sniff.NewSurvey()
 	began := time.Now()
-	if err := survey.Listen(ctx, o, c.Topic); err != nil {
-		return fmt.Errorf("listen to %s: %w; %s", o.Broker.Redacted(), err, link.Mend(err))
+	if err := survey.Listen(ctx, to, o.topics); err != nil {
+		return fmt.Errorf("listen to %s: %w; %s", to.Broker.Redacted(), err, link.Mend(err))
 	}
 	topics, ignored := survey.Topics()
 	if len(topics) == 0 {
 		return errors.New("nothing was heard: check that the sensors publish to this broker and that this user may read, or listen longer with --for")
 	}
-	sniff.Make(topics).Print(out, c.gateway(), c.Broker, c.Username, time.Since(began), ignored)
+	sniff.Make(topics).Print(out, o.gatewayName(), o.broker, o.username, time.Since(began), ignored)
 	return nil
 }
 
 var notInNames = regexp.MustCompile(`[^A-Za-z0-9-]+`)
 
-func (c *sniffCmd) gateway() string {
-	if c.Gateway != "" {
-		return c.Gateway
+func (o *sniffOptions) gatewayName() string {
+	if o.gateway != "" {
+		return o.gateway
 	}
 	host, err := os.Hostname()
 	host = strings.Trim(notInNames.ReplaceAllString(host, "-"), "-")

@@ -2,42 +2,52 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"os"
+	"errors"
+	"io"
 	"path/filepath"
 
+	"github.com/spf13/cobra"
+
 	"github.com/millwright-iot/millwright/agent/lab"
+	"github.com/millwright-iot/millwright/internal/cli"
 )
 
-type chooseCommand struct {
-	Job    string `required:"" type:"existingfile" help:"Job as in the coordinator's configuration, one, with candidates: a list of name, model and strategy."`
-	Data   string `required:"" type:"existingdir" help:"Folder of recordings that millwright-agent record wrote, of two machines or more."`
-	Labels string `type:"path" help:"Labels, one a line, as POST /api/v1/labels takes them; default: labels.jsonl in the folder."`
-	Groups int    `help:"Also try a model for each group of machines that differ, up to so many groups. Then the first half of a machine's windows says to which it belongs, and the second judges." placeholder:"N"`
-	JSON   bool   `help:"Print JSON instead of a table."`
+type chooseOptions struct {
+	job, data, labels string
+	groups            int
+	json              bool
 }
 
-// Run compares the job's candidates and prints the choice.
-func (c *chooseCommand) Run(ctx context.Context) error {
-	j, err := lab.LoadCandidateJob(c.Job)
+func newChooseCommand() *cobra.Command {
+	var o chooseOptions
+	cmd := &cobra.Command{
+		Use: "choose --job FILE --data FOLDER", Short: "Compare the candidate models of a job on recorded machines, and choose one.",
+		RunE: func(cmd *cobra.Command, _ []string) error { return choose(cmd.Context(), o, cmd.OutOrStdout()) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.job, "job", "", "Job as in the coordinator's configuration, one, with candidates: a list of name, model and strategy.")
+	f.StringVar(&o.data, "data", "", "`Folder` of recordings that millwright-agent record wrote, of two machines or more.")
+	cli.Require(cmd, "job", "data")
+	f.StringVar(&o.labels, "labels", "", "Labels, one a line, as POST /api/v1/labels takes them; default: labels.jsonl in the folder.")
+	f.IntVar(&o.groups, "groups", 0, "Also try a model for each group of machines that differ, up to so many groups. Then the first half of a machine's windows says to which it belongs, and the second judges.")
+	jsonFlag(f, &o.json)
+	return cmd
+}
+
+func choose(ctx context.Context, o chooseOptions, out io.Writer) error {
+	if err := errors.Join(cli.ExistingFile("--job", o.job), cli.ExistingFolder("--data", o.data)); err != nil {
+		return err
+	}
+	j, err := lab.LoadCandidateJob(o.job)
 	if err != nil {
 		return err
 	}
-	if c.Labels == "" {
-		c.Labels = filepath.Join(c.Data, "labels.jsonl")
+	if o.labels == "" {
+		o.labels = filepath.Join(o.data, "labels.jsonl")
 	}
-	result, err := lab.Choose(ctx, j, lab.ChooseOptions{Data: c.Data, Labels: c.Labels, Groups: c.Groups})
+	result, err := lab.Choose(ctx, j, lab.ChooseOptions{Data: o.data, Labels: o.labels, Groups: o.groups})
 	if err != nil {
 		return err
 	}
-	if !c.JSON {
-		return result.WriteTable(os.Stdout)
-	}
-	out := json.NewEncoder(os.Stdout)
-	out.SetIndent("", "  ")
-	if err := out.Encode(result); err != nil {
-		return fmt.Errorf("print choice: %w", err)
-	}
-	return nil
+	return show(out, result, o.json)
 }

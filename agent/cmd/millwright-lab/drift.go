@@ -2,27 +2,31 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"os"
+	"io"
+
+	"github.com/spf13/cobra"
 
 	"github.com/millwright-iot/millwright/agent/lab/drift"
 )
 
-type driftCommand struct {
-	Years int  `default:"10" help:"Machine-years of hourly scores for each process."`
-	JSON  bool `help:"Print JSON instead of a table."`
+func newDriftCommand() *cobra.Command {
+	var years int
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "drift", Short: "Measure how often monitors find drift where there is none, and how long they take where there is.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return measureDrift(cmd.Context(), years, asJSON, cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().IntVar(&years, "years", 10, "Machine-years of hourly scores for each process.")
+	jsonFlag(cmd.Flags(), &asJSON)
+	return cmd
 }
 
-// Run measures and prints.
-func (c *driftCommand) Run(ctx context.Context) error {
-	report, err := drift.Measure(ctx, c.Years)
+func measureDrift(ctx context.Context, years int, asJSON bool, out io.Writer) error {
+	report, err := drift.Measure(ctx, years)
 	if err != nil {
 		return err
 	}
-	if !c.JSON {
-		return report.WriteTable(os.Stdout)
-	}
-	out := json.NewEncoder(os.Stdout)
-	out.SetIndent("", "  ")
-	return out.Encode(report)
+	return show(out, report, asJSON)
 }

@@ -2,34 +2,36 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"os"
+	"io"
+
+	"github.com/spf13/cobra"
 
 	"github.com/millwright-iot/millwright/agent/lab/robust"
 )
 
-type robustCommand struct {
-	Gateways  int    `default:"24" help:"Gateways, honest and lying."`
-	Attackers int    `default:"4" help:"How many of them lie."`
-	Rounds    int    `default:"8" help:"Rounds."`
-	Seed      uint64 `default:"1" help:"Of data, training and attacks."`
-	JSON      bool   `help:"Print JSON instead of a table."`
+func newRobustCommand() *cobra.Command {
+	c := robust.DefaultConfig()
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "robust", Short: "Measure what lying gateways do to each strategy, with and without verification.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return measureAttacks(cmd.Context(), c, asJSON, cmd.OutOrStdout())
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&c.Gateways, "gateways", c.Gateways, "Gateways, honest and lying.")
+	f.IntVar(&c.Attackers, "attackers", c.Attackers, "How many of them lie.")
+	f.IntVar(&c.Rounds, "rounds", c.Rounds, "Rounds.")
+	f.Uint64Var(&c.Seed, "seed", c.Seed, "Of data, training and attacks.")
+	jsonFlag(f, &asJSON)
+	return cmd
 }
 
-// Run measures every attack against every strategy and prints the table.
-func (c *robustCommand) Run(ctx context.Context) error {
-	result, err := robust.Run(ctx, robust.Config{Gateways: c.Gateways, Attackers: c.Attackers, Rounds: c.Rounds, Seed: c.Seed})
+// measureAttacks measures every attack against every strategy.
+func measureAttacks(ctx context.Context, c robust.Config, asJSON bool, out io.Writer) error {
+	result, err := robust.Run(ctx, c)
 	if err != nil {
 		return err
 	}
-	if !c.JSON {
-		return result.WriteTable(os.Stdout)
-	}
-	out := json.NewEncoder(os.Stdout)
-	out.SetIndent("", "  ")
-	if err := out.Encode(result); err != nil {
-		return fmt.Errorf("print result: %w", err)
-	}
-	return nil
+	return show(out, result, asJSON)
 }

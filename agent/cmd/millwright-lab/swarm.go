@@ -2,25 +2,38 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/spf13/cobra"
 
 	"github.com/millwright-iot/millwright/agent/lab/swarm"
 )
 
-type swarmCommand struct {
-	Agents      int    `default:"2000" help:"Light agents, all in this process."`
-	Params      int    `default:"10000" help:"Parameters of the model, about."`
-	Rounds      int    `default:"3" help:"Committed rounds."`
-	Coordinator string `help:"The millwright-coordinator command; default: beside this one." type:"path"`
-	Dir         string `help:"Folder for all files, left behind; default: a temporary one, removed." type:"path"`
-	JSON        bool   `help:"Print JSON instead of a table."`
+func newSwarmCommand() *cobra.Command {
+	var c swarm.Config
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "swarm", Short: "Load a coordinator with many light agents.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c.Progress = cmd.ErrOrStderr()
+			return loadCoordinator(cmd.Context(), c, asJSON, cmd.OutOrStdout())
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&c.Agents, "agents", 2000, "Light agents, all in this process.")
+	f.IntVar(&c.Params, "params", 10000, "Parameters of the model, about.")
+	f.IntVar(&c.Rounds, "rounds", 3, "Committed rounds.")
+	f.StringVar(&c.Coordinator, "coordinator", "", "The millwright-coordinator `command`; default: beside this one.")
+	f.StringVar(&c.Dir, "dir", "", "`Folder` for all files, left behind; default: a temporary one, removed.")
+	jsonFlag(f, &asJSON)
+	return cmd
 }
 
-// Run loads a coordinator and prints what it cost.
-func (c *swarmCommand) Run(ctx context.Context) error {
+// loadCoordinator loads a coordinator and prints what it cost.
+func loadCoordinator(ctx context.Context, c swarm.Config, asJSON bool, out io.Writer) error {
 	if c.Coordinator == "" {
 		self, err := os.Executable()
 		if err != nil {
@@ -36,16 +49,9 @@ func (c *swarmCommand) Run(ctx context.Context) error {
 		defer os.RemoveAll(dir)
 		c.Dir = dir
 	}
-	result, err := swarm.Run(ctx, swarm.Config{
-		Agents: c.Agents, Params: c.Params, Rounds: c.Rounds, Coordinator: c.Coordinator, Dir: c.Dir, Progress: os.Stderr,
-	})
+	result, err := swarm.Run(ctx, c)
 	if err != nil {
 		return err
 	}
-	if !c.JSON {
-		return result.WriteTable(os.Stdout)
-	}
-	out := json.NewEncoder(os.Stdout)
-	out.SetIndent("", "  ")
-	return out.Encode(result)
+	return show(out, result, asJSON)
 }

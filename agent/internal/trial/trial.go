@@ -4,6 +4,7 @@
 package trial
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -115,14 +116,14 @@ func (t *Trial) machine(m *agent.MachineConfig, channels []string) (*machine, er
 	return &machine{Machine: p, run: p.Process}, nil
 }
 
-// File takes one file: a recording, or the payload of one message.
-func (t *Trial) File(path string) error {
+// File takes one file: a recording, or the payload of one message. It gives up when ctx ends.
+func (t *Trial) File(ctx context.Context, path string) error {
 	data, err := head(path)
 	if err != nil {
 		return err
 	}
 	if replay.IsRecording(data) || strings.HasSuffix(path, ".gz") {
-		return t.recording(path)
+		return t.recording(ctx, path)
 	}
 	if data, err = os.ReadFile(path); err != nil {
 		return err
@@ -144,7 +145,7 @@ func head(path string) ([]byte, error) {
 	return buf[:n], nil
 }
 
-func (t *Trial) recording(path string) error {
+func (t *Trial) recording(ctx context.Context, path string) error {
 	r, err := replay.OpenRecording(path)
 	if err != nil {
 		return err
@@ -154,6 +155,9 @@ func (t *Trial) recording(path string) error {
 	fmt.Fprintf(t.out, "%s: recorded by %s at %s\n", path, h.Gateway, h.Started.Format(time.RFC3339))
 	counts := map[string]int{}
 	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		b, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			break
