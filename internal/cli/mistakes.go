@@ -52,7 +52,8 @@ func flagError(cmd *cobra.Command, err error) error {
 	return fmt.Errorf("unknown flag --%s", name)
 }
 
-// nearest returns the name that was probably meant, or "" when none is near.
+// nearest returns the name that was probably meant, or "" when none is near. It is
+// stricter than strictyaml's Nearest, which sensorsim may not depend on.
 func nearest(name string, known []string) string {
 	name = strings.ToLower(name)
 	best, bestDistance := "", max(2, len(name)/3)+1

@@ -71,6 +71,7 @@ func newFaultCommand() *cobra.Command {
 	cmd.Long = cmd.Short + " The class says which: one of the classes of the machine's jobs."
 	cmd.Flags().StringVar(&s.from, "from", "", "Since when, "+whenHelp+".")
 	cmd.Flags().StringVar(&s.to, "to", "", "Until when; without it until the machine is worked on.")
+	cmd.Use += " --from TIME"
 	cli.Require(cmd, "from")
 	return cmd
 }
@@ -80,6 +81,7 @@ func newHealthyCommand() *cobra.Command {
 	cmd := newSayingCommand(s, "healthy", "The machine was inspected and in order.", argument{"machine", &s.label.Machine})
 	cmd.Flags().StringVar(&s.from, "from", "", "Since when, "+whenHelp+".")
 	cmd.Flags().StringVar(&s.to, "to", "", "Until when; now without it.")
+	cmd.Use += " --from TIME"
 	cli.Require(cmd, "from")
 	return cmd
 }

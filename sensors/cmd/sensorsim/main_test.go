@@ -18,6 +18,7 @@ import (
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/hooks/auth"
 	"github.com/mochi-mqtt/server/v2/listeners"
+	"github.com/spf13/pflag"
 	"go.uber.org/goleak"
 
 	"github.com/millwright-iot/millwright/internal/cli"
@@ -316,5 +317,42 @@ func TestRun_Usage(t *testing.T) {
 		if code := run(t.Context(), strings.Fields(c.args), nil, &out, &errOut); code != cli.ExitUsage || !strings.Contains(errOut.String(), c.says) {
 			t.Errorf("sensorsim %s: exit %d, %q; want %d and %q", c.args, code, &errOut, cli.ExitUsage, c.says)
 		}
+	}
+}
+
+func TestWithPassword(t *testing.T) {
+	t.Setenv(passwordVariable, "from-the-environment")
+	for args, want := range map[string]string{"": "from-the-environment", "--password=": "", "--password said": "said"} {
+		b := defaultBroker()
+		f := pflag.NewFlagSet("", pflag.ContinueOnError)
+		brokerFlags(f, &b)
+		if err := f.Parse(strings.Fields(args)); err != nil {
+			t.Fatal(err)
+		}
+		if got := withPassword(f, b).Password; got != want {
+			t.Errorf("with %q the password is %q, want %q", args, got, want)
+		}
+	}
+	var out, errOut bytes.Buffer
+	if code := run(t.Context(), []string{"synth", "--help"}, nil, &out, &errOut); code != 0 || strings.Contains(out.String(), "from-the-environment") ||
+		!strings.Contains(out.String(), passwordVariable) || !strings.Contains(out.String(), "Sampling rate of the vibration in Hz. (default 3200)") {
+		t.Errorf("exit %d, %q, %q", code, &out, &errOut)
+	}
+}
+
+// What the flags and the YAML file leave out is the same.
+func TestLoadConfig_Defaults(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "empty.yaml")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := loadConfig(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := defaultBroker()
+	brokerFlags(pflag.NewFlagSet("", pflag.ContinueOnError), &b)
+	if diff := cmp.Diff(cfg.Broker, b); diff != "" || b.URL == "" {
+		t.Errorf("defaults differ: %s", diff)
 	}
 }
