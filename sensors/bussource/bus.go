@@ -91,7 +91,7 @@ func (b *bus) freed(ctx context.Context) bool {
 		select {
 		case <-ctx.Done():
 			return false
-		case <-b.stuck:
+		case <-b.stuck: //nolint:errcheck // whoever made the call has had its answer
 			b.stuck = nil
 		case <-b.timer.C:
 			b.source.complain.warn("stuck "+b.name, "bus is still stuck", "bus", b.name,

@@ -49,5 +49,6 @@ func (c *complaints) say(level slog.Level, key, message string, attrs ...any) {
 	quiet := k.quiet
 	k.last, k.quiet = now, 0
 	c.mu.Unlock()
+	//nolint:sloglint // constant in every call of warn and say
 	c.log.Log(context.Background(), level, message, append(attrs, "more_since_last_line", quiet)...)
 }

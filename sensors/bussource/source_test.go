@@ -3,7 +3,6 @@ package bussource
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -21,7 +20,7 @@ func TestSource(t *testing.T) {
 		chip := accel()
 		chip.depth = 1 << 20 // the contract is judged here, not how busy this box is
 		s, err := New([]Device{chip.device("SPI0", "vibration"), scalar.device("I2C1", "temperature")},
-			Options{BlockDuration: 50 * time.Millisecond}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+			Options{BlockDuration: 50 * time.Millisecond}, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -37,8 +37,8 @@ func TestEnvelope_ModulatedTone(t *testing.T) {
 	for b := range e.Bands() {
 		q := e.Spectrum(b)
 		for k, want := range map[int]float64{40: 2 * m, 80: m * m / 2, 120: 0, 60: 0} {
-			want = math.Pow(want/(1+m*m/2)/4, 2)
-			if math.Abs(q[k]-want) > 1e-6 {
+			want /= (1 + m*m/2) * 4
+			if want *= want; math.Abs(q[k]-want) > 1e-6 {
 				t.Errorf("band %d: power at %d Hz is %g, want %g", b, k, q[k], want)
 			}
 		}

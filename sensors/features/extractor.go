@@ -71,7 +71,7 @@ func New(channels []ChannelSpec) (*Extractor, error) {
 			add(fmt.Errorf("unknown quantity %q", spec.Quantity))
 			continue
 		}
-		for _, err := range spec.Context.problems() {
+		for _, err := range spec.problems() {
 			add(err)
 		}
 		if len(spec.Features) == 0 {

@@ -3,6 +3,7 @@ package mqttsource
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -154,7 +155,7 @@ func (c *conn) skip(header, envelope, remaining, topicLen int, qos byte) error {
 	if _, err := io.ReadFull(c.in, head); err != nil {
 		return err
 	}
-	if _, err := io.CopyN(io.Discard, c.in, int64(remaining-envelope)); err == io.EOF {
+	if _, err := io.CopyN(io.Discard, c.in, int64(remaining-envelope)); errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	} else if err != nil {
 		return err
@@ -205,7 +206,7 @@ func (c *conn) Close() error {
 		close(c.closing)
 	}
 	c.mu.Unlock()
-	_ = c.Conn.SetWriteDeadline(time.Now().Add(min(c.timeout, 250*time.Millisecond)))
+	_ = c.SetWriteDeadline(time.Now().Add(min(c.timeout, 250*time.Millisecond)))
 	c.signal()
 	<-c.closed
 	return nil
@@ -227,7 +228,7 @@ func (c *conn) writeOut() {
 		if len(batch) > 0 {
 			c.before()
 			if !ending {
-				_ = c.Conn.SetWriteDeadline(time.Now().Add(c.timeout))
+				_ = c.SetWriteDeadline(time.Now().Add(c.timeout))
 			}
 			if _, err := c.Conn.Write(batch); err != nil {
 				c.mu.Lock()
@@ -253,6 +254,6 @@ func (c *conn) linger() {
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	_ = c.Conn.SetReadDeadline(time.Now().Add(250 * time.Millisecond))
+	_ = c.SetReadDeadline(time.Now().Add(250 * time.Millisecond))
 	_, _ = io.Copy(io.Discard, c.Conn)
 }

@@ -46,7 +46,8 @@ func (v *vibration) burst(dst []float64, t0 float64, rng *rand.Rand) {
 	shaft, load := v.shaftHz(t0), v.load(t0)
 	forced := 1 + loadPart*(load-meanLoad)/meanLoad
 	// Centrifugal force goes with the square of the speed.
-	whirl := math.Pow(shaft/v.cfg.ShaftHz, 2)
+	ratio := shaft / v.cfg.ShaftHz
+	whirl := ratio * ratio
 	off, skew := v.severity(t0, Imbalance), v.severity(t0, Misalignment)
 	amplitude := [4]float64{
 		v.size[0] * (healthy1x + imbalance1x*off + misaligned1x*skew) * whirl,

@@ -82,7 +82,7 @@ func (w *Windower) Add(b sensors.Block, emit func(*Window) error) error {
 	start, ok := nanoseconds(b.Start)
 	if !ok || b.Machine != w.machine || b.Validate() != nil || spanTooLong(b, w.jump) {
 		w.stats.Dropped.Invalid += n
-		return nil
+		return nil //nolint:nilerr // counted
 	}
 	i, ok := w.index[b.Channel]
 	if !ok {
@@ -138,7 +138,7 @@ func (w *Windower) store(ch *channel, c chunk, samples []float64) {
 
 // advance closes every window whose time has passed.
 func (w *Windower) advance(emit func(*Window) error) error {
-	passed, earliest := int64(math.MaxInt64), int64(math.MaxInt64)
+	passed := int64(math.MaxInt64)
 	for i := range w.channels {
 		if ch := &w.channels[i]; ch.seen {
 			passed = min(passed, ch.time)
@@ -148,7 +148,7 @@ func (w *Windower) advance(emit func(*Window) error) error {
 	}
 	limit := max(passed, w.latest-w.maxGap)
 	for w.next+w.window <= limit {
-		earliest = math.MaxInt64
+		earliest := int64(math.MaxInt64)
 		for i := range w.channels {
 			if t, ok := w.channels[i].first(); ok {
 				earliest = min(earliest, t)

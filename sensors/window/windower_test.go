@@ -265,7 +265,7 @@ func TestWindower_Quality(t *testing.T) {
 func TestWindower_EmitError(t *testing.T) {
 	h := start(t, Spec{Window: time.Second, Channels: []string{"a"}})
 	broken := errors.New("broken")
-	if err := h.w.Add(block("a", 0, 1, 3, 0), func(*Window) error { return broken }); err != broken {
+	if err := h.w.Add(block("a", 0, 1, 3, 0), func(*Window) error { return broken }); !errors.Is(err, broken) {
 		t.Fatalf("error %v", err)
 	}
 	h.balanced()

@@ -46,7 +46,7 @@ func newGenerated(name, topic string, c SynthMachine) (*generated, error) {
 
 func (g *generated) publish(ctx context.Context, send sendFunc) error {
 	return g.machine.Run(ctx, func(b sensors.Block) error {
-		payload := []byte(nil)
+		var payload []byte
 		if b.Channel == synth.Vibration {
 			var err error
 			if payload, err = encodeBurst(b, g.format); err != nil {

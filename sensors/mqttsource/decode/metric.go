@@ -94,7 +94,8 @@ func nextField(b []byte) (field, int) {
 	if n < 0 {
 		return field{}, n
 	}
-	f, m := field{number: number, kind: kind}, 0
+	f := field{number: number, kind: kind}
+	var m int
 	switch kind {
 	case protowire.VarintType:
 		f.bits, m = protowire.ConsumeVarint(b[n:])

@@ -215,7 +215,7 @@ func integer(bits uint64, datatype uint32) float64 {
 
 // metricArray reads an array metric, which is packed little-endian.
 func (d *Decoder) metricArray(r *Reading, c *channel, raw []byte, datatype uint32) {
-	width := 0
+	var width int
 	switch {
 	case datatype >= typeInt8Array && datatype <= typeInt64Array:
 		width = 1 << (datatype - typeInt8Array)
