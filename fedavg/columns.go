@@ -35,7 +35,7 @@ func newColumns(global []Vector, updates Updates, does string) (*columns, error)
 	c.all, _ = updates.(Slice)
 	err = updates.Each(func(u *Update) error {
 		c.agents, c.weights = append(c.agents, u.Agent), append(c.weights, u.Weight)
-		return c.totals.apply([]*Update{u}, layout, plus)
+		return c.apply([]*Update{u}, layout, plus)
 	})
 	if err != nil {
 		return nil, err

@@ -9,30 +9,30 @@ import (
 // FedAvgM is FedAvg with momentum on the server: v ← βv + Δ, x ← x + ηv, where Δ
 // is the mean delta by weight (Hsu et al. 2019, arXiv 1909.06335, section 4.3).
 // Its state is v.
-type FedAvgM struct {
+type FedAvgM struct { //nolint:revive // the name it has everywhere
 	Rate     float64 // η > 0
 	Momentum float64 // 0 ≤ β < 1
 }
 
-// FedAdagrad, FedAdam and FedYogi take the mean delta by weight, Δ, for a
+// FedAdagrad, as FedAdam and FedYogi, takes the mean delta by weight, Δ, for a
 // gradient: m ← β₁m + (1−β₁)Δ, x ← x + ηm/(√v + τ), from m = 0 and v = τ², without bias
-// correction (Reddi et al. 2021, arXiv 2003.00295, algorithm 2). They differ in v.
-// Their state is m and v.
+// correction (Reddi et al. 2021, arXiv 2003.00295, algorithm 2). The three differ in v;
+// their state is m and v.
 //
-// FedAdagrad: v ← v + Δ², and β₁ = 0, so that m is Δ and its state is v alone.
+// Here v ← v + Δ², and β₁ = 0, so that m is Δ and the state is v alone.
 type FedAdagrad struct {
 	Rate float64 // η > 0
 	Tau  float64 // τ > 0: bounds how much a parameter that hardly moves is sped up
 }
 
-// FedAdam: v ← β₂v + (1−β₂)Δ². See FedAdagrad.
+// FedAdam is FedAdagrad with v ← β₂v + (1−β₂)Δ².
 type FedAdam struct {
 	Rate         float64 // η > 0
 	Beta1, Beta2 float64 // 0 ≤ β < 1
 	Tau          float64 // τ > 0
 }
 
-// FedYogi: v ← v − (1−β₂)Δ² sign(v − Δ²). See FedAdagrad.
+// FedYogi is FedAdagrad with v ← v − (1−β₂)Δ² sign(v − Δ²).
 type FedYogi struct {
 	Rate         float64 // η > 0
 	Beta1, Beta2 float64 // 0 ≤ β < 1

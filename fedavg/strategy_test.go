@@ -68,8 +68,9 @@ func TestFedAvg_MemoryAndStreamAgree(t *testing.T) {
 	}
 	us[5].Vectors[1].F32[parallelLen] = float32(math.Inf(1))
 	var named *UpdateError
+	var value *ValueError
 	for _, updates := range []Updates{Slice(us), stream{us: us}} {
-		if _, err := (FedAvg{}).Aggregate(LayoutOf(global).New(), nil, updates); !errors.As(err, &named) || named.Err.(*ValueError).Index != parallelLen {
+		if _, err := (FedAvg{}).Aggregate(LayoutOf(global).New(), nil, updates); !errors.As(err, &named) || !errors.As(named.Err, &value) || value.Index != parallelLen {
 			t.Errorf("got %v", err)
 		}
 	}

@@ -120,7 +120,7 @@ func readLevels(r *reader, vectors []fedavg.Vector, levels int) {
 	at := 0
 	for k, v := range vectors {
 		for i := range v.F32 {
-			level := 0
+			var level int
 			if bytes {
 				level = int(codes[at])
 			} else {

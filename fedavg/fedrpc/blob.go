@@ -27,7 +27,7 @@ func SendBlob(send func([]byte) error, r io.Reader) error {
 			m, err = r.Read(chunk[n:])
 			n += m
 		}
-		if err != nil && err != io.EOF {
+		if err != nil && err != io.EOF { //nolint:errorlint // a reader that ends well says io.EOF itself
 			return err
 		}
 		if n > 0 {
@@ -35,7 +35,7 @@ func SendBlob(send func([]byte) error, r io.Reader) error {
 				return err
 			}
 		}
-		if err == io.EOF {
+		if err != nil {
 			return nil
 		}
 	}

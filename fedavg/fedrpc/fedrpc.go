@@ -58,7 +58,6 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.InitialConnWindowSize(connectionWindowBytes),
 		grpc.ReadBufferSize(0),
 		grpc.WriteBufferSize(coordinatorWriteBytes),
-		grpc.SharedWriteBuffer(true),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: KeepaliveTime, Timeout: KeepaliveTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
 			MinTime:             KeepaliveTime / 2,
@@ -79,7 +78,6 @@ func ClientOptions() []grpc.DialOption {
 		grpc.WithInitialConnWindowSize(connectionWindowBytes),
 		grpc.WithReadBufferSize(0),
 		grpc.WithWriteBufferSize(agentWriteBytes),
-		grpc.WithSharedWriteBuffer(true),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time:                KeepaliveTime,
 			Timeout:             KeepaliveTimeout,

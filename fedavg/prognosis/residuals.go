@@ -80,7 +80,7 @@ func (f *Family) judge(ctx context.Context, global []fedavg.Vector, sums []fedav
 	fleet, err := f.Fleet(global)
 	if err != nil {
 		metrics["loss"] = f.spread(lives)
-		return metrics, nil // as while it is untrained; who loads it is told why
+		return metrics, nil //nolint:nilerr // as while it is untrained; who loads it is told why
 	}
 	t := transform{fleet.Conditions, fleet.Health, fleet.Scale}
 	var all squares
