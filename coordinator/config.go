@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -183,7 +184,7 @@ func checkAddress(addr string) error {
 	if err != nil {
 		return fmt.Errorf("%q is no address; write host:port, e.g. 127.0.0.1:7480, or :7443 for every interface", addr)
 	}
-	if n, err := net.LookupPort("tcp", port); err != nil || n < 0 || n > 65535 {
+	if n, err := net.DefaultResolver.LookupPort(context.Background(), "tcp", port); err != nil || n < 0 || n > 65535 {
 		return fmt.Errorf("%q has no usable port; write a number from 0 (any free port) to 65535", addr)
 	}
 	return nil

@@ -22,9 +22,10 @@ func checkJobs(jobs []job.Spec) []problem {
 		at := func(path string) string { return fmt.Sprintf("jobs[%d].%s", i, path) }
 		for _, p := range spec.Validate() {
 			message := p.Message
-			if p.Path == "model.kind" {
+			switch p.Path {
+			case "model.kind":
 				message += nearest(spec.Model.Kind, model.Kinds()...)
-			} else if p.Path == "role" {
+			case "role":
 				message += nearest(spec.Role, job.Live, job.Shadow)
 			}
 			found = append(found, problem{at(p.Path), message})

@@ -127,8 +127,8 @@ func TestFederation_NamesFaultsSeenElsewhere(t *testing.T) {
 	f.waitFor("its alarms with their faults at the coordinator", func(s fleet.Snapshot) bool {
 		named := map[string]bool{}
 		for _, a := range s.Alarms {
-			if a.Gateway == "hall-3" && a.Advice.Fault != nil {
-				named[a.Advice.Fault.Class] = true
+			if a.Gateway == "hall-3" && a.Fault != nil {
+				named[a.Fault.Class] = true
 			}
 		}
 		return named["leak"] && named["blocked"]

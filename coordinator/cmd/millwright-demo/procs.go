@@ -86,6 +86,7 @@ func (p *procs) start(name string, mayEnd bool, command string, args ...string) 
 		p.mu.Unlock()
 		if !expected {
 			select {
+			//nolint:errorlint // no error to wrap where it ended well
 			case p.died <- fmt.Errorf("%s ended by itself (%v); its last words in %s:\n%s", name, errors.Join(child.err), logPath, tail(logPath)):
 			default:
 			}
@@ -145,7 +146,7 @@ func tail(path string) string {
 func freePorts(n int) ([]string, error) {
 	addresses := make([]string, n)
 	for i := range addresses {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}

@@ -190,7 +190,7 @@ func (s *Service) handle(ctx context.Context, p *session, m *fedpb.FromAgent) er
 			return nil
 		}
 		if err := s.backend.Alarm(ctx, p.gateway, event); err != nil {
-			return nil // counted there; the agent repeats it
+			return nil //nolint:nilerr // counted there; the agent repeats it
 		}
 		p.queue(&fedpb.FromCoordinator{Message: &fedpb.FromCoordinator_AlarmAck{
 			AlarmAck: &fedpb.AlarmAck{Id: event.Alarm.ID, Revision: event.Revision}}})

@@ -86,7 +86,7 @@ func (h *handler) writeJSON(w http.ResponseWriter, r *http.Request, value any) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Write(append(data, '\n')) // an error here means that the reader left
+	_, _ = w.Write(append(data, '\n')) // an error here means that the reader left
 }
 
 // apiError is the body of every answer that is not a success.
@@ -107,5 +107,5 @@ func writeError(w http.ResponseWriter, status int, message, mend string) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	w.Write(append(data, '\n'))
+	_, _ = w.Write(append(data, '\n'))
 }

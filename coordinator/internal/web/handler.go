@@ -109,7 +109,7 @@ func (h *handler) page(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(v.Status)
-	w.Write(buf.Bytes()) // an error here means that the reader left
+	_, _ = w.Write(buf.Bytes()) // an error here means that the reader left
 }
 
 // snapshot takes a snapshot fit for display, see clean.

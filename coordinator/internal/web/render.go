@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"html/template"
-	"io"
 	"net/http"
 	"path"
 	"strings"
@@ -167,7 +166,7 @@ func loadAssets() *assets {
 			panic("web: embedded static file is missing: " + err.Error())
 		}
 		a.files[e.Name()] = data
-		io.WriteString(hash, e.Name())
+		hash.Write([]byte(e.Name()))
 		hash.Write(data)
 	}
 	a.version = hex.EncodeToString(hash.Sum(nil))[:12]

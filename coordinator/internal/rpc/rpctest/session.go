@@ -19,14 +19,14 @@ type Session struct {
 	cancel context.CancelFunc
 }
 
-// Welcome and AlarmAck are what Recv returns besides the messages of package rpc.
-type (
-	Welcome  struct{ Version string }
-	AlarmAck struct {
-		ID       string
-		Revision uint32
-	}
-)
+// Welcome is what Recv returns first.
+type Welcome struct{ Version string }
+
+// AlarmAck is what Recv returns besides Welcome and the messages of package rpc.
+type AlarmAck struct {
+	ID       string
+	Revision uint32
+}
 
 // Open opens a session; Hello is for the caller to send.
 func (g *Gateway) Open(ctx context.Context) (*Session, error) {
@@ -75,12 +75,6 @@ func (s *Session) Score(machine string, score float64) error {
 func (s *Session) Alarm(id string, revision uint32, peak float64, raised time.Time) error {
 	return s.stream.Send(&fedpb.FromAgent{Message: &fedpb.FromAgent_Alarm{Alarm: &fedpb.AlarmEvent{
 		Id: id, Revision: revision, Machine: "pump-1", Class: "pump", Zone: "C", PeakScore: peak, Raised: timestamppb.New(raised)}}})
-}
-
-// Decline declines a round.
-func (s *Session) Decline(start rpc.RoundStart, reason string) error {
-	return s.stream.Send(&fedpb.FromAgent{Message: &fedpb.FromAgent_RoundAnswer{RoundAnswer: &fedpb.RoundAnswer{
-		Job: start.Job, Round: start.Round, Attempt: start.Attempt, Reason: reason}}})
 }
 
 // Recv returns the next message: a Welcome, an AlarmAck or one of package rpc's.
