@@ -4,7 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/millwright-iot/millwright/agent/internal/labels"
-	"github.com/millwright-iot/millwright/internal/cli"
+	"github.com/millwright-iot/millwright/fedavg/cli"
 )
 
 func newLabelCommand() *cobra.Command {

@@ -17,7 +17,7 @@ import (
 
 	"github.com/millwright-iot/millwright/agent"
 	"github.com/millwright-iot/millwright/agent/internal/labels"
-	"github.com/millwright-iot/millwright/internal/cli"
+	"github.com/millwright-iot/millwright/fedavg/cli"
 )
 
 // send gives a label to the agent, with its times as a person writes them.

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/millwright-iot/millwright/internal/cli"
+	"github.com/millwright-iot/millwright/fedavg/cli"
 )
 
 // version is set by the linker.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/millwright-iot/millwright/internal/cli"
+	"github.com/millwright-iot/millwright/fedavg/cli"
 )
 
 const config = `gateway: gw1

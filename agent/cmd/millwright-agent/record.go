@@ -17,7 +17,7 @@ import (
 
 	"github.com/millwright-iot/millwright/agent"
 	"github.com/millwright-iot/millwright/fedavg/strictyaml"
-	"github.com/millwright-iot/millwright/internal/cli"
+	"github.com/millwright-iot/millwright/fedavg/cli"
 	"github.com/millwright-iot/millwright/sensors"
 	"github.com/millwright-iot/millwright/sensors/replay"
 )

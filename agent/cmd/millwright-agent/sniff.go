@@ -15,7 +15,7 @@ import (
 	"github.com/millwright-iot/millwright/agent"
 	"github.com/millwright-iot/millwright/agent/internal/link"
 	"github.com/millwright-iot/millwright/agent/internal/sniff"
-	"github.com/millwright-iot/millwright/internal/cli"
+	"github.com/millwright-iot/millwright/fedavg/cli"
 )
 
 type sniffOptions struct {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/millwright-iot/millwright/agent"
 	"github.com/millwright-iot/millwright/agent/internal/trial"
-	"github.com/millwright-iot/millwright/internal/cli"
+	"github.com/millwright-iot/millwright/fedavg/cli"
 )
 
 func newTestCommand() *cobra.Command {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/millwright-iot/millwright/internal/cli"
+	"github.com/millwright-iot/millwright/fedavg/cli"
 )
 
 func TestRun_ExitCodesAndMessages(t *testing.T) {

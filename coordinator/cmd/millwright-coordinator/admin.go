@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/millwright-iot/millwright/coordinator/internal/enrol"
-	"github.com/millwright-iot/millwright/internal/cli"
+	"github.com/millwright-iot/millwright/fedavg/cli"
 )
 
 func newTokenCommand() *cobra.Command {

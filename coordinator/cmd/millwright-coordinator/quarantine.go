@@ -11,7 +11,7 @@ import (
 
 	"github.com/millwright-iot/millwright/coordinator"
 	"github.com/millwright-iot/millwright/coordinator/internal/enrol"
-	"github.com/millwright-iot/millwright/internal/cli"
+	"github.com/millwright-iot/millwright/fedavg/cli"
 )
 
 func newQuarantineCommand() *cobra.Command {

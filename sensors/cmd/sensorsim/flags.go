@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/millwright-iot/millwright/internal/cli"
 	"github.com/millwright-iot/millwright/sensors/synth"
 )
 
@@ -43,7 +42,7 @@ func synthFlags(f *pflag.FlagSet, m *SynthMachine) {
 	f.DurationVar(&m.Every, "every", 0, "From one burst to the next, in the machine's time; default: without a pause.")
 	f.DurationVar(&m.Duration, "duration", 0, "How long the machine runs, in its own time; default: until stopped.")
 	f.TimeVar(&m.Start, "start", time.Time{}, []string{time.RFC3339}, "Time of the first sample (RFC 3339); default: now. Receivers may refuse times more than a day ahead.")
-	cli.OneOf(f, &m.Vibration, "vibration", formatFloat32Time, "Payload of bursts:", formatFloat32Time, formatFloat32, formatJSON)
+	f.StringVar(&m.Vibration, "vibration", formatFloat32Time, "Payload of bursts: "+formatFloat32Time+", "+formatFloat32+" or "+formatJSON+".")
 }
 
 func replayFlags(f *pflag.FlagSet, m *ReplayMachine) {

@@ -21,7 +21,6 @@ import (
 	"github.com/spf13/pflag"
 	"go.uber.org/goleak"
 
-	"github.com/millwright-iot/millwright/internal/cli"
 	"github.com/millwright-iot/millwright/sensors"
 	"github.com/millwright-iot/millwright/sensors/mqttsource"
 	"github.com/millwright-iot/millwright/sensors/mqttsource/decode"
@@ -38,11 +37,6 @@ type broker struct {
 	addr string
 }
 
-// run is the program with its surroundings as arguments.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	return cli.Run(ctx, newRootCommand(), args, stdin, stdout, stderr)
-}
-
 // startBroker starts an embedded broker at addr, "127.0.0.1:0" for any port.
 func startBroker(t *testing.T, addr string) *broker {
 	t.Helper()
@@ -56,7 +50,7 @@ func startBroker(t *testing.T, addr string) *broker {
 			t.Fatal(err)
 		}
 	}
-	s := mochi.New(&mochi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	s := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err := s.AddHook(new(auth.AllowHook), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +70,7 @@ func (b *broker) url() string { return "tcp://" + b.addr }
 // subscribe collects blocks until the test ends.
 func subscribe(t *testing.T, url string, channels ...mqttsource.Channel) chan sensors.Block {
 	t.Helper()
-	src, err := mqttsource.New(url, channels, mqttsource.Options{MinReconnectWait: 5 * time.Millisecond, MaxReconnectWait: 20 * time.Millisecond}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	src, err := mqttsource.New(url, channels, mqttsource.Options{MinReconnectWait: 5 * time.Millisecond, MaxReconnectWait: 20 * time.Millisecond}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +222,7 @@ func TestRun_HoldWithoutInput(t *testing.T) {
 	var out, errOut bytes.Buffer
 	code := run(t.Context(), []string{"replay", "--broker", b.url(), "--machine", "v", "--file", recording(t, 5), "--time-column", "when",
 		"--hold-after-row", "2", "--speed", "max"}, strings.NewReader(""), &out, &errOut)
-	if code != cli.ExitFailure || !strings.Contains(errOut.String(), "keep it open") {
+	if code != exitFailure || !strings.Contains(errOut.String(), "keep it open") {
 		t.Errorf("exit %d, %q; want a failure that says to keep standard input open", code, &errOut)
 	}
 }
@@ -292,17 +286,17 @@ func TestRun_Usage(t *testing.T) {
 		args string
 		says string
 	}{
-		{"", "\"replay\", \"run\", \"synth\""},
-		{"sinth --machine m", "unexpected argument sinth; did you mean \"synth\"?"},
-		{"synth --mashine m", "unknown flag --mashine; did you mean --machine?"},
-		{"synth m --machine m", "unexpected argument m"},
+		{"", "expected one of the verbs"},
+		{"sinth --machine m", "Did you mean this?\n\tsynth"},
+		{"synth --mashine m", "unknown flag: --mashine"},
+		{"synth m --machine m", `unknown command "m"`},
 		{"synth --machine m --start today", "--start"},
-		{"synth", "--machine"},
+		{"synth", `"machine" not set`},
 		{"synth --machine m --fault rust@3s", "unknown fault"},
 		{"synth --machine a/b", "one level of a topic"},
 		{"synth --machine m --broker localhost", "tcp://host:1883"},
 		{"synth --machine m --speed 0", "neither a positive number nor max"},
-		{"synth --machine m --vibration int8", "must be one of"},
+		{"synth --machine m --vibration int8", "one of float32_time"},
 		{"synth --machine m --max-inflight 0", "at least 1"},
 		{"synth --machine m --ca /nonexistent", "read CA"},
 		{"replay --machine m --file /nonexistent --time-column x", "no such file"},
@@ -314,8 +308,8 @@ func TestRun_Usage(t *testing.T) {
 		{"run --config " + yaml, "line 3: field sped not found"},
 	} {
 		var out, errOut bytes.Buffer
-		if code := run(t.Context(), strings.Fields(c.args), nil, &out, &errOut); code != cli.ExitUsage || !strings.Contains(errOut.String(), c.says) {
-			t.Errorf("sensorsim %s: exit %d, %q; want %d and %q", c.args, code, &errOut, cli.ExitUsage, c.says)
+		if code := run(t.Context(), strings.Fields(c.args), nil, &out, &errOut); code != exitUsage || !strings.Contains(errOut.String(), c.says) {
+			t.Errorf("sensorsim %s: exit %d, %q; want %d and %q", c.args, code, &errOut, exitUsage, c.says)
 		}
 	}
 }
