@@ -65,7 +65,7 @@ func Choose(ctx context.Context, c CandidateJob, o ChooseOptions) (*Choice, erro
 	if n := label(machines, all, specs[0].Labels); n > 0 {
 		notes = append(notes, fmt.Sprintf("%d of %d labels are of machines that are not recorded", n, len(all)))
 	}
-	if machines, notes, err = prepare(ctx, machines, notes, specs[0]); err != nil {
+	if machines, notes, err = prepare(ctx, machines, notes, specs[0], o.Groups > 1); err != nil {
 		return nil, err
 	}
 	fitter, err := fitterFor(ctx, specs, machines, o.Groups)
@@ -94,7 +94,7 @@ func Choose(ctx context.Context, c CandidateJob, o ChooseOptions) (*Choice, erro
 const maxGroups = 8
 
 // prepare computes feature vectors and leaves out machines that have too few.
-func prepare(ctx context.Context, machines []*recordedMachine, notes []string, spec job.Spec) ([]*recordedMachine, []string, error) {
+func prepare(ctx context.Context, machines []*recordedMachine, notes []string, spec job.Spec, groups bool) ([]*recordedMachine, []string, error) {
 	errs := make([]error, len(machines))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
@@ -107,12 +107,16 @@ func prepare(ctx context.Context, machines []*recordedMachine, notes []string, s
 	if err := g.Wait(); err != nil {
 		return nil, nil, err
 	}
+	least := spec.Alarm.Baseline
+	if spec.Purpose() == job.Prognose && !groups {
+		least = 0 // it takes no baseline
+	}
 	var ready []*recordedMachine
 	for i, m := range machines {
 		switch {
 		case errs[i] != nil:
 			notes = append(notes, fmt.Sprintf("machine %s is left out: %v", m.name, errs[i]))
-		case len(m.rows) <= spec.Alarm.Baseline:
+		case len(m.rows) <= least:
 			notes = append(notes, fmt.Sprintf("machine %s is left out: %d windows, of which the baseline takes %d and some more are needed to judge by", m.name, len(m.rows), spec.Alarm.Baseline))
 		default:
 			ready = append(ready, m)

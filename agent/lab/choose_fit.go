@@ -20,8 +20,9 @@ type fitter struct {
 	specs    []job.Spec
 	machines []*recordedMachine
 	measure  string
-	sets     []model.Set // of each machine, to learn from
-	z        [][]z       // of each machine, to judge by; not for detection
+	sets     [][]model.Set // of each machine, to learn from
+	z        [][]z         // of each machine, to judge its diagnoses by
+	lives    *lives        // of all machines, to judge prognoses by
 	loss     func(spec job.Spec, l learned, machine int) (float64, error)
 	// With groups, what is known of each machine without labels, and from which row on
 	// it is judged: what comes before says to which group it belongs.
@@ -30,7 +31,7 @@ type fitter struct {
 	from       []int
 }
 
-// z is a standardised row with its truth: the number of a class, or cycles left.
+// z is a standardised row with its truth, the number of a class.
 type z struct {
 	row   []float64
 	truth float64
@@ -38,7 +39,7 @@ type z struct {
 
 func fitterFor(ctx context.Context, specs []job.Spec, machines []*recordedMachine, groups int) (*fitter, error) {
 	n := len(machines)
-	f := &fitter{specs: specs, machines: machines, groups: groups, sets: make([]model.Set, n), z: make([][]z, n), signatures: make([][]float64, n), from: make([]int, n)}
+	f := &fitter{specs: specs, machines: machines, groups: groups, sets: make([][]model.Set, n), z: make([][]z, n), signatures: make([][]float64, n), from: make([]int, n)}
 	spec := specs[0]
 	var add func(i int, d *infer.Detector) error
 	switch spec.Purpose() {
@@ -46,7 +47,7 @@ func fitterFor(ctx context.Context, specs []job.Spec, machines []*recordedMachin
 		f.measure = "half the share of faulty windows without alarm and half the share of windows in order with one; time that no label speaks of counts as in order"
 		f.loss = f.detection
 		add = func(i int, d *infer.Detector) error {
-			f.sets[i].Rows = slices.Clip(d.BaselineZ(spec.Alarm.Baseline))
+			f.sets[i] = []model.Set{{Machine: machines[i].name, Rows: d.BaselineZ(spec.Alarm.Baseline)}}
 			return nil
 		}
 	case job.Diagnose:
@@ -58,7 +59,11 @@ func fitterFor(ctx context.Context, specs []job.Spec, machines []*recordedMachin
 			}
 		}
 	default:
-		f.measure = "RMSE of a machine, in windows left until its failure"
+		f.measure = "RMSE of a machine, in cycles left until its failure"
+		var err error
+		if f.lives, err = newLives(specs, n); err != nil {
+			return nil, err
+		}
 		f.loss, add = f.prognosis, f.addLives
 	}
 	standard := spec
@@ -66,11 +71,13 @@ func fitterFor(ctx context.Context, specs []job.Spec, machines []*recordedMachin
 		standard.Model, standard.Strategy = model.Spec{Kind: model.KindGaussian}, job.StrategySpec{}
 	}
 	for i, m := range machines {
-		d, err := baselineOf(standard, m.rows)
-		if err != nil {
-			return nil, fmt.Errorf("baseline of %s: %w", m.name, err)
+		var d *infer.Detector
+		if f.lives == nil || groups > 1 {
+			var err error
+			if d, err = baselineOf(standard, m.rows); err != nil {
+				return nil, fmt.Errorf("baseline of %s: %w", m.name, err)
+			}
 		}
-		f.sets[i].Machine = m.name
 		if groups > 1 {
 			f.from[i] = (spec.Alarm.Baseline + len(m.rows)) / 2
 		}
@@ -78,6 +85,7 @@ func fitterFor(ctx context.Context, specs []job.Spec, machines []*recordedMachin
 			return nil, fmt.Errorf("%s: %w", m.name, err)
 		}
 		if groups > 1 {
+			var err error
 			if f.signatures[i], err = f.signature(ctx, i, d); err != nil {
 				return nil, fmt.Errorf("signature of %s: %w", m.name, err)
 			}
@@ -90,7 +98,6 @@ func fitterFor(ctx context.Context, specs []job.Spec, machines []*recordedMachin
 type learned struct {
 	global []fedavg.Vector
 	model  model.Model
-	scale  *model.Baseline // of remaining life: how far the fleet's machines move from their baselines
 	cost   choice.Cost
 }
 
@@ -105,12 +112,6 @@ func (f *fitter) learn(ctx context.Context, spec job.Spec, machines []int) (lear
 		return learned{}, errNothingToLearn
 	}
 	before := choice.CPUTime()
-	var scale *model.Baseline
-	if spec.Purpose() == job.Prognose {
-		if scale, participants, err = scaled(participants); err != nil {
-			return learned{}, err
-		}
-	}
 	global, err := t.train(ctx, participants)
 	if err != nil {
 		return learned{}, err
@@ -120,60 +121,30 @@ func (f *fitter) learn(ctx context.Context, spec job.Spec, machines []int) (lear
 	if err != nil {
 		return learned{}, err
 	}
+	score := func(row []float64) { m.Score(row) }
+	if f.lives != nil {
+		if score, err = f.lives.score(spec, global); err != nil {
+			return learned{}, err
+		}
+	}
 	encoded, err := fedavg.EncodeGlobal(&fedavg.Global{Job: spec.Name, Version: 1, Vectors: global})
 	if err != nil {
 		return learned{}, err
 	}
-	return learned{global, m, scale, choice.Cost{
-		PredictionMicroseconds: microseconds(m, participants[0][0].Rows), TrainingCPUSeconds: cpu.Seconds(),
+	return learned{global, m, choice.Cost{
+		PredictionMicroseconds: microseconds(score, participants[0][0].Rows), TrainingCPUSeconds: cpu.Seconds(),
 		ModelBytes: len(encoded), UpdateBytes: t.bytesPerUpdate(), Rounds: t.rounds,
 	}}, nil
 }
 
 var errNothingToLearn = errors.New("nothing to learn from: no label of the machines at hand says what a model for this job learns")
 
-// scaled brings rows to the fleet's scale, from merged sums of the participants.
-func scaled(participants [][]model.Set) (*model.Baseline, [][]model.Set, error) {
-	sums := model.NewScaleSums(len(participants[0][0].Rows[0]))
-	var parts [][]fedavg.Vector
-	for _, sets := range participants {
-		part := sums.Layout().New()
-		for _, set := range sets {
-			for _, row := range set.Rows {
-				if err := sums.Add(part, row); err != nil {
-					return nil, nil, fmt.Errorf("scale of %s: %w", set.Machine, err)
-				}
-			}
-		}
-		parts = append(parts, part)
-	}
-	merged, err := addUp(sums.Layout(), parts)
-	if err != nil {
-		return nil, nil, err
-	}
-	scale, err := sums.Fit(merged)
-	if err != nil {
-		return nil, nil, err
-	}
-	out := make([][]model.Set, len(participants))
-	for p, sets := range participants {
-		for _, set := range sets {
-			own := model.Set{Machine: set.Machine, Targets: set.Targets}
-			for _, row := range set.Rows {
-				own.Rows = append(own.Rows, scale.Standardize(nil, row))
-			}
-			out[p] = append(out[p], own)
-		}
-	}
-	return scale, out, nil
-}
-
 // participants are the sets of machines, by gateway.
 func (f *fitter) participants(machines []int) [][]model.Set {
 	var participants [][]model.Set
 	at := map[string]int{}
 	for _, i := range machines {
-		if len(f.sets[i].Rows) == 0 {
+		if len(f.sets[i]) == 0 {
 			continue
 		}
 		gateway := f.machines[i].gateway
@@ -181,7 +152,7 @@ func (f *fitter) participants(machines []int) [][]model.Set {
 			at[gateway] = len(participants)
 			participants = append(participants, nil)
 		}
-		participants[at[gateway]] = append(participants[at[gateway]], f.sets[i])
+		participants[at[gateway]] = append(participants[at[gateway]], f.sets[i]...)
 	}
 	return participants
 }
@@ -207,13 +178,13 @@ func (f *fitter) fit(ctx context.Context, candidate int, machines []int) (choice
 
 // microseconds is what one prediction takes: the least of some passes over rows, since
 // other work can only add to it.
-func microseconds(m model.Model, rows [][]float64) float64 {
+func microseconds(score func(row []float64), rows [][]float64) float64 {
 	rows = rows[:min(len(rows), 200)]
 	least := math.Inf(1)
 	for range 5 {
 		start := time.Now()
 		for _, row := range rows {
-			m.Score(row)
+			score(row)
 		}
 		least = min(least, float64(time.Since(start).Nanoseconds())/1e3/float64(len(rows)))
 	}

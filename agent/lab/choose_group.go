@@ -27,7 +27,7 @@ func (f *fitter) signature(ctx context.Context, i int, d *infer.Detector) ([]flo
 		if err != nil {
 			return nil, err
 		}
-		trained, err := family.Train(ctx, family.Init(spec.Seed), f.sets[i:i+1], model.TrainOptions{Seed: spec.Seed})
+		trained, err := family.Train(ctx, family.Init(spec.Seed), f.sets[i], model.TrainOptions{Seed: spec.Seed})
 		if err != nil {
 			return nil, err
 		}

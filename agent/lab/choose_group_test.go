@@ -74,9 +74,9 @@ features:
     - {channel: a, features: [mean]}
     - {channel: b, features: [mean]}
 alarm: {baseline: 8}
-model: {kind: ridge, ridge: {units: 60, inputs: 1, members: 1, lambda: 10}}
+model: {kind: rul, rul: {cycle: 4m, cap: 60, components: 1, units: 40, inputs: 1, members: 1}}
 candidates:
-  - {name: more units, model: {kind: ridge, ridge: {units: 120, inputs: 1, members: 1, lambda: 10}}}
+  - {name: more units, model: {kind: rul, rul: {cycle: 4m, cap: 60, components: 1, units: 80, inputs: 1, members: 1}}}
 `))
 	if err != nil {
 		t.Fatal(err)

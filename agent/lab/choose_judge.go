@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"math"
 	"slices"
 
 	"github.com/millwright-iot/millwright/agent/internal/infer"
@@ -78,9 +77,6 @@ func (f *fitter) addClasses(i int, d *infer.Detector) error {
 	return nil
 }
 
-// farthest bounds how far a window may be from the baseline, in its standard deviations.
-const farthest = 1e4
-
 // add standardises row k of machine i by the machine's own baseline; one that is not usable is left
 // out, as on the gateway.
 func (f *fitter) add(i int, d *infer.Detector, k int, truth float64) {
@@ -88,13 +84,14 @@ func (f *fitter) add(i int, d *infer.Detector, k int, truth float64) {
 	if !ok {
 		return
 	}
-	for at, x := range row {
-		row[at] = min(max(x, -farthest), farthest)
-	}
 	if k >= f.from[i] {
 		f.z[i] = append(f.z[i], z{row, truth})
 	}
-	f.sets[i].Rows, f.sets[i].Targets = append(f.sets[i].Rows, row), append(f.sets[i].Targets, truth)
+	if f.sets[i] == nil {
+		f.sets[i] = []model.Set{{Machine: f.machines[i].name}}
+	}
+	s := &f.sets[i][0]
+	s.Rows, s.Targets = append(s.Rows, row), append(s.Targets, truth)
 }
 
 func (f *fitter) diagnosis(_ job.Spec, l learned, machine int) (float64, error) {
@@ -109,39 +106,4 @@ func (f *fitter) diagnosis(_ job.Spec, l learned, machine int) (float64, error) 
 		return 0, choice.ErrSilent
 	}
 	return wrong / float64(len(f.z[machine])), nil
-}
-
-// addLives takes the windows of lives that ended in a failure. A life that ended
-// otherwise is censored: nobody knows how long it would have lasted.
-func (f *fitter) addLives(i int, d *infer.Detector) error {
-	m, spec := f.machines[i], f.specs[0]
-	for k, r := range m.rows {
-		next := slices.IndexFunc(m.labels, func(l labels.Label) bool {
-			return (l.Kind == labels.Failure || l.Kind == labels.Maintenance) && !l.At.Before(r.end)
-		})
-		if next < 0 || m.labels[next].Kind != labels.Failure {
-			continue
-		}
-		f.add(i, d, k, float64(m.labels[next].At.Sub(r.end))/float64(spec.Features.Hop))
-	}
-	return nil
-}
-
-func (f *fitter) prognosis(spec job.Spec, l learned, machine int) (float64, error) {
-	ceiling := 0.0
-	if spec.Model.Ridge != nil {
-		ceiling = spec.Model.Ridge.Cap
-	} else {
-		ceiling = spec.Model.MLP.Cap
-	}
-	rows, square := f.z[machine], 0.0
-	if len(rows) == 0 {
-		return 0, choice.ErrSilent
-	}
-	scaled := make([]float64, len(rows[0].row))
-	for _, r := range rows {
-		e := l.model.(model.Regressor).Predict(l.scale.Standardize(scaled, r.row)) - min(r.truth, ceiling)
-		square += float64(e * e)
-	}
-	return math.Sqrt(square / float64(len(rows))), nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/millwright-iot/millwright/fedavg/compress"
 	"github.com/millwright-iot/millwright/fedavg/job"
 	"github.com/millwright-iot/millwright/fedavg/model"
+	"github.com/millwright-iot/millwright/fedavg/prognosis"
 )
 
 // trainer federates a job in memory by any strategy, with all that strategy and
@@ -49,7 +50,10 @@ func trainerOf(spec job.Spec, family model.Family) (*trainer, error) {
 	if t.rounds == 0 {
 		t.rounds = gradientRounds
 	}
-	if family.Learning() == model.Statistics {
+	switch {
+	case spec.Model.Kind == model.KindRUL:
+		t.rounds = prognosis.Rounds
+	case family.Learning() == model.Statistics:
 		t.rounds = 1
 	}
 	var err error
