@@ -20,9 +20,9 @@ import (
 )
 
 // gcPercent trades some processor time, of which a coordinator has plenty between
-// rounds, for memory: half the live heap may be garbage instead of all of it again. The
-// variables GOGC and GOMEMLIMIT mean what they mean to every Go program.
-const gcPercent = 50
+// rounds, for memory: a third of the live heap may be garbage on top of it instead of all of
+// it again. The variables GOGC and GOMEMLIMIT mean what they mean to every Go program.
+const gcPercent = 30
 
 func newRunCommand() *cobra.Command {
 	var config configFile
