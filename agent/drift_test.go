@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -94,7 +95,7 @@ func (s *story) document(machine string) (d struct {
 func (s *story) metrics(t *testing.T) string {
 	t.Helper()
 	rec := httptest.NewRecorder()
-	s.Agent.metrics().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+	s.Agent.metrics().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	body, err := io.ReadAll(rec.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -170,9 +171,9 @@ func TestAgent_Quality(t *testing.T) {
 	s.windows("pump-1", 200, 0)
 	s.days("pump-1", 1, 0) // 3 h
 	raised := s.now
-	s.Agent.record(journal.Episode{ID: "e1", Machine: "pump-1", Class: "pump", Active: true, Zone: "C", PeakScore: 1.2, Raised: raised, Job: "local"}, "", alarm.State{})
+	s.record(journal.Episode{ID: "e1", Machine: "pump-1", Class: "pump", Active: true, Zone: "C", PeakScore: 1.2, Raised: raised, Job: "local"}, "", alarm.State{})
 	s.days("pump-1", 1, 0)
-	s.Agent.record(journal.Episode{ID: "e1", Machine: "pump-1", Class: "pump", Zone: "C", PeakScore: 1.2, Raised: raised, Cleared: raised.Add(time.Hour), Job: "local"}, "", alarm.State{})
+	s.record(journal.Episode{ID: "e1", Machine: "pump-1", Class: "pump", Zone: "C", PeakScore: 1.2, Raised: raised, Cleared: raised.Add(time.Hour), Job: "local"}, "", alarm.State{})
 	if _, err := s.keepLabel([]byte(`{"kind": "verdict", "episode": "e1", "right": false}`)); err != nil {
 		t.Fatal(err)
 	}

@@ -105,11 +105,12 @@ func (l lessons) total() uint64 {
 func (l lessons) lack(spec *model.SoftmaxSpec) string {
 	var known, missing []string
 	for i, n := range l.counts {
-		if n >= leastLessons {
+		switch {
+		case n >= leastLessons:
 			known = append(known, fmt.Sprintf("%q (%d windows)", spec.Classes[i], n))
-		} else if n > 0 {
+		case n > 0:
 			missing = append(missing, fmt.Sprintf("%q (%d so far)", spec.Classes[i], n))
-		} else {
+		default:
 			missing = append(missing, fmt.Sprintf("%q", spec.Classes[i]))
 		}
 	}

@@ -61,11 +61,12 @@ func (m *MachineConfig) check(problem problemFunc, path string) {
 
 // checkNames checks a machine's name, or those of several.
 func (m *MachineConfig) checkNames(problem problemFunc, path string) {
-	if m.Discover != 0 {
+	switch {
+	case m.Discover != 0:
 		m.checkDiscover(problem, path)
-	} else if len(m.Names) == 0 {
+	case len(m.Names) == 0:
 		checkName(problem, path+".name", m.Name)
-	} else if m.Name != "" {
+	case m.Name != "":
 		problem(path+".name", "excludes names; keep one of them")
 	}
 	for i, name := range m.Names {

@@ -237,7 +237,7 @@ func (v view) Jobs() any {
 		r := v.a.readiness(j)
 		docs[i] = jobDocument{
 			Name: j.spec.Name, Class: j.spec.Class, Role: j.spec.Role, Purpose: string(j.spec.Purpose()), Model: j.spec.Model.Kind, Digest: j.digest,
-			Version: node{v.a}.Installed(j.spec.Name), Ready: r.Ready, Samples: r.Samples, Reason: r.Reason, Spec: j.spec,
+			Version: node(v).Installed(j.spec.Name), Ready: r.Ready, Samples: r.Samples, Reason: r.Reason, Spec: j.spec,
 		}
 	}
 	return map[string]any{"jobs": docs}
@@ -256,7 +256,7 @@ func (v view) Models() any {
 	v.a.jobsMu.Unlock()
 	docs := make([]modelDocument, len(list))
 	for i, j := range list {
-		docs[i] = modelDocument{Job: j.spec.Name, Version: node{v.a}.Installed(j.spec.Name), Machines: map[string]uint64{}}
+		docs[i] = modelDocument{Job: j.spec.Name, Version: node(v).Installed(j.spec.Name), Machines: map[string]uint64{}}
 	}
 	for _, m := range v.a.machines {
 		for _, on := range m.Status().Jobs {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -83,7 +84,7 @@ func launchBy(t *testing.T, by []string, config, api string, env ...string) *pro
 		t.Fatal(err)
 	}
 	p := &process{t: t, api: api, log: &logText{}, quit: make(chan struct{})}
-	args := append(by[:len(by):len(by)], name, "run", "--config", config)
+	args := slices.Concat(by, []string{name, "run", "--config", config})
 	p.cmd = exec.Command(args[0], args[1:]...)
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stderr = p.log

@@ -73,7 +73,7 @@ func (s *Server) Run(ctx context.Context) error {
 			return s.serve(ctx, ln)
 		}
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // ended as asked
 		}
 		s.log.Error("local interface cannot listen; change api.listen or end the program that holds the port", "listen", s.opts.Listen, "error", err, "retry", retry)
 		pause := time.NewTimer(retry)

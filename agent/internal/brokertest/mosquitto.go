@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -137,7 +138,7 @@ func (m *Mosquitto) Subscribe(format string, filters ...string) *Subscription {
 	m.t.Helper()
 	const probe = "brokertest/probe"
 	at := []string{"-h", "127.0.0.1", "-p", fmt.Sprint(m.port)}
-	args := append(at[:len(at):len(at)], "-q", "1", "-F", "%t="+format, "-t", probe)
+	args := slices.Concat(at, []string{"-q", "1", "-F", "%t=" + format, "-t", probe})
 	for _, f := range filters {
 		args = append(args, "-t", f)
 	}
@@ -170,7 +171,7 @@ func (m *Mosquitto) Subscribe(format string, filters ...string) *Subscription {
 	// It does not say when the broker has granted the filters: try until it hears.
 	pub := program(m.t, "mosquitto_pub")
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
-		_ = exec.Command(pub, append(at[:len(at):len(at)], "-t", probe, "-m", "?")...).Run()
+		_ = exec.Command(pub, slices.Concat(at, []string{"-t", probe, "-m", "?"})...).Run()
 		select {
 		case <-granted:
 			return s

@@ -36,7 +36,7 @@ func ReadChecked(path string, log *slog.Logger, use func(body []byte) error) boo
 			if err = use(body); err == nil {
 				return true
 			}
-			err = fmt.Errorf("read %q: %w: %v", name, ErrDamaged, err)
+			err = fmt.Errorf("read %q: %w: %w", name, ErrDamaged, err)
 		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist):

@@ -3,6 +3,7 @@ package exposition
 import (
 	"io"
 	"math"
+	"net/http"
 	"net/http/httptest"
 	"runtime"
 	"strings"
@@ -49,7 +50,7 @@ func TestSet_PrometheusReadsWhatWasAdded(t *testing.T) {
 
 func TestHandler_Process(t *testing.T) {
 	w := httptest.NewRecorder()
-	Handler(Process).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	Handler(Process).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	body, _ := io.ReadAll(w.Result().Body)
 	got := parse(t, string(body))
 	if w.Result().Header.Get("Content-Type") != ContentType {

@@ -219,9 +219,8 @@ func (t *tail) restore(s tailState) error {
 			return fmt.Errorf("restore tail of scores: peak %v with level %v", p, s.Level)
 		}
 	}
-	peaks := append(t.Peaks[:0], s.Peaks...)
+	s.Peaks = append(t.Peaks[:0], s.Peaks...) //nolint:gocritic // t's memory, s's peaks
 	t.tailState = s
-	t.Peaks = peaks
 	t.filled, t.next = 0, 0
 	return nil
 }

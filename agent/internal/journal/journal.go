@@ -113,7 +113,7 @@ func NewID() string {
 func (j *Journal) Put(e Episode, digest string, st alarm.State) Episode {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	e.Reasons, e.Advice = slices.Clone(e.Reasons), e.Advice.Clone()
+	e.Reasons, e.Advice = slices.Clone(e.Reasons), e.Clone()
 	j.c.Machines[e.Machine] = machineState{digest, st}
 	if i := j.find(e.ID); i >= 0 {
 		e.Revision = j.c.Episodes[i].Revision + 1

@@ -156,7 +156,7 @@ func (l Label) Check(now time.Time) error {
 func (l Label) checkKind(bad func(format string, args ...any)) {
 	instant := l.Kind == Failure || l.Kind == Maintenance
 	switch {
-	case instant && !(l.From.IsZero() && l.To.IsZero()):
+	case instant && (!l.From.IsZero() || !l.To.IsZero()):
 		bad("from and to are of no use to kind %s, which has one time, at", l.Kind)
 	case !instant && !l.At.IsZero():
 		bad("at is of no use to kind %s, which lasts from from to to", l.Kind)

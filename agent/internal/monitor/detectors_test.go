@@ -138,7 +138,7 @@ func TestKSWIN_AsExactTest(t *testing.T) {
 			at = append(at, i)
 		}
 		if want, ok := distances[i]; ok {
-			if got, _ := k.Statistic(); math.Abs(got-want) > 1e-12 {
+			if got := k.stat; math.Abs(got-want) > 1e-12 {
 				t.Errorf("distance at %d is %v, want %v", i, got, want)
 			}
 		}

@@ -57,7 +57,6 @@ func (k *KSWIN) Observe(x float64) bool {
 		remove(k.fresh[:recent], aged)
 		recent--
 		insert(k.older[:older+1], aged)
-		older++
 	}
 	insert(k.fresh[:recent+1], x)
 	k.ring[k.next] = x
@@ -73,10 +72,6 @@ func (k *KSWIN) Observe(x float64) bool {
 	k.n = kswinRecent // the ring keeps the newest before next
 	return true
 }
-
-// Statistic returns the largest distance of the distributions, 0..1, and above what it
-// speaks.
-func (k *KSWIN) Statistic() (distance, limit float64) { return k.stat, k.limit }
 
 // remove takes x, which is there, out of a sorted list; what follows moves up.
 func remove(list []float64, x float64) {

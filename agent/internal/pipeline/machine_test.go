@@ -2,10 +2,10 @@ package pipeline
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -173,8 +173,8 @@ func TestMachine_ChangedAlarmSettingsKeepBaselineAndEpisode(t *testing.T) {
 		t.Errorf("after the change: %+v", st)
 	}
 	r.seconds(60, 0)
-	if got := fmt.Sprint(r.heard.alarms); got != fmt.Sprint([]alarm.Change{alarm.Raised, alarm.Cleared}) {
-		t.Errorf("the episode was told as %s", got)
+	if got := r.heard.alarms; !slices.Equal(got, []alarm.Change{alarm.Raised, alarm.Cleared}) {
+		t.Errorf("the episode was told as %v", got)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/url"
@@ -116,7 +115,7 @@ func run(t testing.TB, b *broker) *Publisher {
 			Broker: &url.URL{Scheme: "tcp", Host: b.ln.Addr().String()}, ClientID: "c",
 			MinWait: time.Millisecond, MaxWait: 10 * time.Millisecond,
 		},
-	}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	}, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()

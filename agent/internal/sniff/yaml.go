@@ -177,7 +177,7 @@ func text(s string) string {
 }
 
 func plainScalar(s string) bool {
-	if s == "" || !(s[0] >= 'a' && s[0] <= 'z' || s[0] >= 'A' && s[0] <= 'Z') {
+	if s == "" || (s[0] < 'a' || s[0] > 'z') && (s[0] < 'A' || s[0] > 'Z') {
 		return false
 	}
 	switch strings.ToLower(s) {
