@@ -32,7 +32,7 @@ type headquarters struct {
 }
 
 func startHeadquarters(ctx context.Context, cfg Config, spec job.Spec) (*headquarters, error) {
-	agents, page, err := freePorts()
+	agents, page, err := freePorts(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -55,14 +55,15 @@ func startHeadquarters(ctx context.Context, cfg Config, spec job.Spec) (*headqua
 		return nil, fmt.Errorf("start coordinator: %w", err)
 	}
 	defer out.Close() // the process has its own descriptor
-	hq.cmd = exec.Command(cfg.Coordinator, "run", "--config", hq.config)
+	hq.cmd = exec.CommandContext(context.WithoutCancel(ctx), cfg.Coordinator, "run", "--config", hq.config)
 	hq.cmd.Stdout, hq.cmd.Stderr = out, out
 	if err := hq.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start coordinator: %w", err)
 	}
 	go func() { hq.ended <- hq.cmd.Wait() }()
 	for {
-		if _, err := hq.get(ctx, "/healthz"); err == nil {
+		if resp, err := hq.get(ctx, "/healthz"); err == nil {
+			resp.Body.Close()
 			return hq, nil
 		}
 		select {
@@ -76,10 +77,10 @@ func startHeadquarters(ctx context.Context, cfg Config, spec job.Spec) (*headqua
 	}
 }
 
-func freePorts() (a, b string, err error) {
+func freePorts(ctx context.Context) (a, b string, err error) {
 	var found [2]string
 	for i := range found {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
 			return "", "", fmt.Errorf("find a free port: %w", err)
 		}
@@ -92,6 +93,7 @@ func freePorts() (a, b string, err error) {
 // early is the error of a coordinator that ended by itself, with its last words.
 func (hq *headquarters) early(err error) error {
 	said, _ := os.ReadFile(hq.log) // without them the error still says what happened
+	//nolint:errorlint // no error to wrap where it ended well
 	return fmt.Errorf("coordinator ended by itself (%v):\n%s", err, said[max(0, len(said)-2000):])
 }
 
@@ -99,10 +101,10 @@ func (hq *headquarters) early(err error) error {
 func (hq *headquarters) stop() {
 	_ = hq.cmd.Process.Signal(os.Interrupt) // fails only when it has ended
 	select {
-	case <-hq.ended:
+	case <-hq.ended: //nolint:errcheck // was asked to end
 	case <-time.After(20 * time.Second):
 		_ = hq.cmd.Process.Kill()
-		<-hq.ended
+		<-hq.ended //nolint:errcheck // was killed
 	}
 }
 

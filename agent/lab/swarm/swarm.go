@@ -44,7 +44,7 @@ type Round struct {
 	CloseS       float64 `json:"close_s"`    // from there to the commit, of which:
 	VerifyS      float64 `json:"verify_s"`   // judging the updates by each other
 	AggregateS   float64 `json:"aggregate_s"`
-	StoreS       float64 `json:"store_s"` // writing the new model
+	StoreS       float64 `json:"store_s"`                    // writing the new model
 	RSSBytes     uint64  `json:"coordinator_peak_rss_bytes"` // since the round before
 }
 
