@@ -145,6 +145,9 @@ func (t *Tracker) quiet(at time.Time, score float64) Change {
 		s.Run, s.Peak = 0, 0
 		return None
 	}
+	if s.Run == 0 {
+		s.Peak = 0 // of the alarm before, which may have ended the window before
+	}
 	s.Run++
 	s.Peak = max(s.Peak, score)
 	if s.Run < t.onDelay {
@@ -191,7 +194,7 @@ func (t *Tracker) decayLevel() {
 }
 
 // State returns what t remembers. While no alarm lasts, Peak is that of the
-// excess not yet raised.
+// excess not yet raised, or else of the alarm before until a window is below 1.
 func (t *Tracker) State() State { return t.st }
 
 // Restore makes t go on from a state saved earlier. A state that cannot be one

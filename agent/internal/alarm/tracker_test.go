@@ -90,6 +90,30 @@ func TestTracker_OffsetAfterRelativeClearIsTheNewNormal(t *testing.T) {
 	}
 }
 
+// An alarm has the peak of its own excess: with that of the one before, it would end at
+// once as much better, begin again, and so on while the fault grows.
+func TestTracker_PeakIsOfItsOwnAlarm(t *testing.T) {
+	ended := State{Peak: 160, Zone: ZoneD, Smooth: 0.5} // as kept with the alarm that ended, before a kill
+	for name, raws := range map[string][]float64{
+		"at once":        {1.5, 1.6, 1.7, 1.8, 1.9, 1.9, 1.9},
+		"after a moment": {0.4, 1.6, 1.7, 1.8, 1.9, 1.9, 1.9},
+	} {
+		tr := newTracker(t)
+		if err := tr.Restore(ended); err != nil {
+			t.Fatal(err)
+		}
+		rs := run(t, tr, raws...)
+		if got := strings.Trim(changes(rs), "."); got != "R" || tr.State().Peak != 1.9 || tr.State().Zone != ZoneC {
+			t.Errorf("%s: %s with state %+v, want one alarm that lasts, peak 1.9", name, changes(rs), tr.State())
+		}
+	}
+	// So without a restart, when the fault goes on growing after a relative clear.
+	tr := newTracker(t)
+	if got := changes(run(t, tr, 100, 100, 100, 5, 5, 5, 7, 9, 11, 13, 15, 17)); got != "..R..C..R..." {
+		t.Errorf("%s, want a second alarm that lasts", got)
+	}
+}
+
 func TestTracker_LevelDecaysAndIsForgotten(t *testing.T) {
 	tr := newTracker(t)
 	run(t, tr, 10, 10, 10, 2.5, 2.5, 2.5)
