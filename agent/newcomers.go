@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -56,11 +58,10 @@ func (m *MachineConfig) called() string {
 // remember adds the machines that were discovered earlier to those that are listed. c is
 // checked and filled.
 func (c *Config) remember(log *slog.Logger) {
-	var list []discovered
 	if len(c.Patterns) == 0 {
 		return
 	}
-	durable.ReadChecked(c.discoveredPath(), log, func(body []byte) error { return json.Unmarshal(body, &list) })
+	list := readDiscovered(c.discoveredPath(), log)
 	for _, d := range list {
 		named := slices.ContainsFunc(c.Machines, func(m MachineConfig) bool { return m.Name == d.Name })
 		i := slices.IndexFunc(c.Patterns, func(m MachineConfig) bool { return m.pattern() == d.Pattern })
@@ -72,6 +73,25 @@ func (c *Config) remember(log *slog.Logger) {
 		m.Name, m.Discover = d.Name, 0
 		c.Machines = append(c.Machines, m.expand()...)
 	}
+}
+
+// readDiscovered reads the file, which people may edit: it has no checksum. One that is no
+// longer JSON is put aside.
+func readDiscovered(path string, log *slog.Logger) (list []discovered) {
+	body, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		if err = json.Unmarshal(body, &list); err == nil {
+			return list
+		}
+		aside, asideErr := durable.Quarantine(path)
+		log.Error("file of discovered machines is not JSON; they are discovered anew", "error", err, "kept_as", aside, "quarantine_error", asideErr)
+		return nil
+	}
+	log.Error("file of discovered machines cannot be read", "error", err)
+	return nil
 }
 
 func count(list []discovered, pattern string) (n int) {
@@ -165,7 +185,7 @@ func (n *newcomers) save() error {
 	if err != nil {
 		return err
 	}
-	if err := durable.WriteChecked(n.cfg.discoveredPath(), body); err != nil {
+	if err := durable.WriteFile(n.cfg.discoveredPath(), append(body, '\n')); err != nil {
 		return fmt.Errorf("remember discovered machines: %w", err)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -133,8 +134,25 @@ func TestRun_DiscoversMachines(t *testing.T) {
 	}
 
 	// They are there at the next start, before they speak.
-	launch(t, p.config, p.api)
+	a = launch(t, p.config, p.api)
 	eventually(t, "remembered machines", func() bool { return len(p.machines()) == 3 })
+	a.end(syscall.SIGTERM)
+
+	// A person takes one out of the file: the others stay.
+	path := filepath.Join(p.dir, "data", "discovered.json")
+	body, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edited := regexp.MustCompile(`(?s)\{\s*"name": "fan-1".*?Z"\s*\},\s*`).ReplaceAll(body, nil)
+	if err := os.WriteFile(path, edited, 0o600); err != nil || len(edited) == len(body) {
+		t.Fatalf("fan-1 is not taken out of %s: %v", body, err)
+	}
+	launch(t, p.config, p.api)
+	eventually(t, "machines after the edit", func() bool { return p.machines() != nil })
+	if _, ok := p.machines()["fan-2"]; !ok || len(p.machines()) != 2 {
+		t.Errorf("machines are %v; want fan-0 and fan-2", p.machines())
+	}
 }
 
 // SIGHUP takes over the configuration as it is now, unless it has mistakes; the process
