@@ -24,10 +24,11 @@ const MaxBytes = 4 << 20
 // Document remembers where each value of a decoded file stands, so that checks
 // of meaning can name the line too.
 type Document struct {
-	name     string
-	lines    map[string]int // by path
-	problems []Problem
-	unread   []string // paths of values that could not be decoded
+	name      string
+	lines     map[string]int // by path
+	problems  []Problem
+	unread    []string // paths of values that could not be decoded
+	illegible bool     // it is no YAML: what its values mean cannot be said
 }
 
 // Problem is one thing wrong with a document.
@@ -85,6 +86,7 @@ func Parse(name string, data []byte, dst any) (*Document, error) {
 	}
 	d := &Document{name: name, lines: map[string]int{}}
 	if len(data) > MaxBytes {
+		d.illegible = true
 		d.add(0, "", "file is larger than %d MiB", MaxBytes>>20)
 		return d, d.Err()
 	}
@@ -94,6 +96,7 @@ func Parse(name string, data []byte, dst any) (*Document, error) {
 	case errors.Is(err, io.EOF):
 		return d, nil // an empty file sets nothing
 	case err != nil:
+		d.illegible = true
 		d.add(0, "", "%s", strings.TrimPrefix(err.Error(), "yaml: "))
 		return d, d.Err()
 	}
@@ -108,9 +111,10 @@ func Parse(name string, data []byte, dst any) (*Document, error) {
 // Problem adds a problem at path, which names fields as they are written in the
 // file: `machines[0].channels[1].unit`. A path the file does not contain gets
 // the line of its nearest ancestor that is there. What could not be read is
-// reported already: a check of the value it left behind adds nothing.
+// reported already: a check of the value it left behind adds nothing, nor any check
+// of a file that is no YAML at all.
 func (d *Document) Problem(path, format string, args ...any) {
-	if slices.ContainsFunc(d.unread, func(p string) bool { return p == path }) {
+	if d.illegible || slices.ContainsFunc(d.unread, func(p string) bool { return p == path }) {
 		return
 	}
 	d.add(d.line(path), path, format, args...)

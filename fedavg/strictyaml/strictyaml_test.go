@@ -100,6 +100,17 @@ labels: 5
 	}
 }
 
+// Of a file that is no YAML one thing is told: where it ends to be. Checks of the values it
+// does not set would only hide that.
+func TestParse_NotYAMLIsOneProblem(t *testing.T) {
+	var c config
+	doc, _ := Parse("a.yaml", []byte("channels: [\n"), &c)
+	doc.Problem("gateway", "is missing")
+	if err := doc.Err(); err == nil || strings.Contains(err.Error(), "missing") || !strings.Contains(err.Error(), "line 1") {
+		t.Errorf("got %v, want the line alone", err)
+	}
+}
+
 func TestParse_NotYAML(t *testing.T) {
 	for name, text := range map[string]string{
 		"tab":            "a:\n\t- b\n",
