@@ -127,14 +127,8 @@ func (f *fitter) learn(ctx context.Context, spec job.Spec, machines []int) (lear
 			return learned{}, err
 		}
 	}
-	encoded, err := fedavg.EncodeGlobal(&fedavg.Global{Job: spec.Name, Version: 1, Vectors: global})
-	if err != nil {
-		return learned{}, err
-	}
-	return learned{global, m, choice.Cost{
-		PredictionMicroseconds: microseconds(score, participants[0][0].Rows), TrainingCPUSeconds: cpu.Seconds(),
-		ModelBytes: len(encoded), UpdateBytes: t.bytesPerUpdate(), Rounds: t.rounds,
-	}}, nil
+	cost, err := t.costOf(global, cpu, score, participants[0][0].Rows)
+	return learned{global, m, cost}, err
 }
 
 var errNothingToLearn = errors.New("nothing to learn from: no label of the machines at hand says what a model for this job learns")

@@ -21,7 +21,7 @@ func EvaluateCWRU(ctx context.Context, recordings []CWRURecording) (*FaultReport
 	}
 	r := c.report
 	r.Lines = append(append(r.Lines, cwruPublished...), nullFaults(c.rows, r.Classes))
-	for _, step := range []func(context.Context) error{c.physics, c.whole, c.layouts, c.learnedAll, c.nested, c.generic, c.healthy} {
+	for _, step := range []func(context.Context) error{c.physics, c.whole, c.layouts, c.learnedAll, c.choose, c.nested, c.generic, c.healthy} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -235,17 +235,20 @@ func cwruModels() []cwruModel {
 
 // answer fits m on train and classifies test.
 func (m cwruModel) answer(ctx context.Context, how string, train, test []faultRow) ([]answer, error) {
-	if m.clues {
-		participants := byPlant(train)
-		if how != Federated {
-			participants = [][]faultRow{train}
-		}
-		at, err := learnRaceDB(participants)
+	if how != LocalOnly {
+		f, err := m.fit(ctx, how, train)
 		if err != nil {
 			return nil, err
 		}
-		f := func(v []float64) []float64 { return clues(v, at) }
-		train, test = mapped(train, f), mapped(test, f)
+		return f.answers(test), nil
+	}
+	if m.clues {
+		at, err := learnRaceDB([][]faultRow{train})
+		if err != nil {
+			return nil, err
+		}
+		look := func(v []float64) []float64 { return clues(v, at) }
+		train, test = mapped(train, look), mapped(test, look)
 	}
 	return learnedHow(ctx, how, m.spec, train, test)
 }
@@ -266,6 +269,7 @@ func (c *cwruEvaluation) learned(ctx context.Context, models []cwruModel) error 
 			if how == Federated {
 				c.report.losses = append(c.report.losses, lossCurve(m.name, colours[len(c.report.losses)%len(colours)], fits))
 			}
+			c.report.compare(m.name, how, answers)
 			line := FaultLine{Name: m.name, Learning: how}
 			if how == LocalOnly {
 				line.Note = "a plant that saw one bearing can name its fault only"

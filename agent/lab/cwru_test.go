@@ -75,6 +75,19 @@ func TestEvaluateCWRU_RecordedData(t *testing.T) {
 	if l := faultLine(t, r, "always the commonest class", ""); math.Abs(l.Windows-1./3) > 1e-9 {
 		t.Errorf("null rule: %.3f", l.Windows)
 	}
+	if c := r.Choice; c == nil || len(c.Lines) != 4 || c.Folds != 3 || c.Machines != 3 || c.Nested == nil || c.Lines[0].Cost.UpdateBytes == 0 {
+		t.Errorf("choice: %+v", r.Choice)
+	} else if l := faultLine(t, r, c.Lines[0].Name, Federated); math.Abs(1-l.Windows-c.Lines[0].Loss) > 0.02 { // windows count alike there, sizes here
+		t.Errorf("%s: loss %.4f, but %.4f of windows right", l.Name, c.Lines[0].Loss, l.Windows)
+	}
+	for _, g := range r.Gaps {
+		if math.Abs(g.Windows) > 0.01 || g.CrossEntropy > 0.01 { // nearer to T = 1, federated ones are less sure of themselves
+			t.Errorf("federated against central: %+v", g)
+		}
+	}
+	if len(r.Gaps) != 4 {
+		t.Errorf("%d gaps of 4 models", len(r.Gaps))
+	}
 	var table, page strings.Builder
 	if err := r.WriteTable(&table); err != nil || !strings.Contains(table.String(), "LEAKY: perceptron") {
 		t.Errorf("table: %v\n%s", err, &table)

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/millwright-iot/millwright/agent/lab/choice"
 	"github.com/millwright-iot/millwright/fedavg"
 	"github.com/millwright-iot/millwright/fedavg/job"
 	"github.com/millwright-iot/millwright/fedavg/model"
@@ -67,6 +68,7 @@ func byPlant(rows []faultRow) [][]faultRow {
 type classifier struct {
 	scale *model.Baseline
 	model model.Classifier
+	cost  choice.Cost
 	z     []float64
 }
 
@@ -106,10 +108,12 @@ func fitClassifier(ctx context.Context, spec classifierSpec, participants [][]fa
 	if err != nil {
 		return nil, err
 	}
+	before := choice.CPUTime()
 	global, err := t.train(ctx, sets)
 	if err != nil {
 		return nil, err
 	}
+	cpu := choice.CPUTime() - before
 	if spec.watch != nil {
 		spec.watch(t.losses)
 	}
@@ -118,7 +122,8 @@ func fitClassifier(ctx context.Context, spec classifierSpec, participants [][]fa
 		return nil, err
 	}
 	c.model, c.z = m.(model.Classifier), make([]float64, features)
-	return c, nil
+	c.cost, err = t.costOf(global, cpu, func(row []float64) { m.Score(row) }, sets[0][0].Rows)
+	return c, err
 }
 
 // mergedScale is the scale of features over all participants, of which each sends sums.

@@ -54,6 +54,9 @@ func (r *FaultReport) Page() plot.Page {
 	if len(notes) > 0 {
 		p.Sections = append(p.Sections, plot.Section{Title: "Notes", Notes: notes})
 	}
+	if r.Choice != nil {
+		p.Sections = append(p.Sections, r.Choice.Section("Choice among the models, federated"))
+	}
 	p.Sections = append(p.Sections,
 		plot.Section{Title: "Rankings", Notes: []string{"Windows are ranked by each class's score against the rest; of two classes, by the second's. Rings are where the answers work: the likeliest class."}, Charts: r.rankingCharts()},
 		plot.Section{Title: "Answers and learning", Charts: learning})

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/millwright-iot/millwright/agent/lab/choice"
 	"github.com/millwright-iot/millwright/agent/lab/plot"
 )
 
@@ -20,7 +21,11 @@ type FaultReport struct {
 	Protocol   []string    `json:"protocol"`
 	Notes      []string    `json:"notes"`
 	Lines      []FaultLine `json:"lines"`
+	// Choice compares the federated models and takes one; nil where there is none to make.
+	Choice *choice.Result `json:"choice,omitempty"`
+	Gaps   []FaultGap     `json:"federated_central_gaps,omitempty"`
 
+	said   map[string][]answer // by model: what the federated ones said
 	charts []plot.Chart
 	losses []plot.Series // of federated models, for a learning curve
 }
@@ -226,6 +231,9 @@ func (r *FaultReport) WriteTable(out io.Writer) error {
 		if err := w.Flush(); err != nil {
 			return err
 		}
+	}
+	if err := r.writeChoice(out); err != nil {
+		return err
 	}
 	if len(r.Notes) > 0 {
 		fmt.Fprintln(out, "\nNotes")

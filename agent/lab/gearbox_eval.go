@@ -45,6 +45,7 @@ func EvaluateGearbox(ctx context.Context, recordings []GearboxRecording) (*Fault
 			if how == Federated && len(fits) > 0 {
 				r.losses = append(r.losses, lossCurve(m.name, plot.Blue, fits))
 			}
+			r.compare(m.name, how, answers)
 			line := judgeFaults(FaultLine{Name: m.name, Learning: how}, r.Classes, answers, nil)
 			if how == LocalOnly {
 				line.Machines, line.Right, line.Of = nil, 0, 0
