@@ -30,12 +30,12 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	if err := c.load(ctx); err != nil {
 		return fmt.Errorf("start coordinator: %w", err)
 	}
-	agents, err := listen("agents", "listen", c.cfg.Listen)
+	agents, err := listen(ctx, "agents", "listen", c.cfg.Listen)
 	if err != nil {
 		return err
 	}
 	defer agents.Close() // harmless after the server closed it
-	pages, err := listen("the page", "web.listen", c.cfg.Web.Listen)
+	pages, err := listen(ctx, "the page", "web.listen", c.cfg.Web.Listen)
 	if err != nil {
 		return err
 	}
@@ -59,8 +59,8 @@ func (c *Coordinator) Run(ctx context.Context) error {
 }
 
 // listen opens a port; whose and key name it in the error.
-func listen(whose, key, address string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
+func listen(ctx context.Context, whose, key, address string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("listen for %s on %q: another program uses that port; stop it, or set `%s:` to a free one", whose, address, key)

@@ -14,7 +14,7 @@ type FedAvgM struct { //nolint:revive // the name it has everywhere
 	Momentum float64 // 0 ≤ β < 1
 }
 
-// FedAdagrad, as FedAdam and FedYogi, takes the mean delta by weight, Δ, for a
+// FedAdagrad takes (as FedAdam and FedYogi do) the mean delta by weight, Δ, for a
 // gradient: m ← β₁m + (1−β₁)Δ, x ← x + ηm/(√v + τ), from m = 0 and v = τ², without bias
 // correction (Reddi et al. 2021, arXiv 2003.00295, algorithm 2). The three differ in v;
 // their state is m and v.

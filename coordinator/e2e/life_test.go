@@ -186,7 +186,7 @@ func TestFederation_RemainingLife(t *testing.T) {
 	hq.waitFor("the same at the coordinator", func(s fleet.Snapshot) bool {
 		for _, g := range s.Gateways {
 			for _, m := range g.Machines {
-				if l := m.Advice.Life; m.Name == "pump-7" && l != nil && l.Job == lifeJob && l.Confidence == confidence {
+				if l := m.Life; m.Name == "pump-7" && l != nil && l.Job == lifeJob && l.Confidence == confidence {
 					return true
 				}
 			}

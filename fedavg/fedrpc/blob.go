@@ -36,7 +36,7 @@ func SendBlob(send func([]byte) error, r io.Reader) error {
 			}
 		}
 		if err != nil {
-			return nil
+			return nil //nolint:nilerr // io.EOF
 		}
 	}
 }

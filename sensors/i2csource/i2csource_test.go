@@ -3,7 +3,6 @@ package i2csource
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"math"
 	"strings"
@@ -76,7 +75,7 @@ func TestSource(t *testing.T) {
 		a := &adapter{chips: map[uint16]map[byte][]byte{0x18: thermometer(), 0x1F: thermometer()}}
 		c, d := channel("a", "I2C1", 0), channel("b", "/dev/i2c-1", 0x1F)
 		c.Every, d.Every = 5*time.Millisecond, 5*time.Millisecond
-		s, err := New([]chips.Channel{c, d}, Options{Open: a.open}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		s, err := New([]chips.Channel{c, d}, Options{Open: a.open}, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

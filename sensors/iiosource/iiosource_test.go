@@ -4,7 +4,6 @@ package iiosource
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"math"
 	"os"
@@ -28,7 +27,7 @@ func source(t testing.TB, b *box, channels ...chips.Channel) *bussource.Source {
 	t.Helper()
 	opts := Options{Root: b.root}
 	opts.BlockDuration = 50 * time.Millisecond
-	s, err := New(channels, opts, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	s, err := New(channels, opts, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

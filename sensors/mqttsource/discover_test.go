@@ -2,7 +2,6 @@ package mqttsource
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -92,7 +91,7 @@ func TestNew_Conflicts(t *testing.T) {
 		}, ""},
 		{"apart", []Channel{discovered, ch("a", "plant/m/vib/x", scalar)}, ""},
 	} {
-		_, err := New("tcp://x", c.channels, Options{}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		_, err := New("tcp://x", c.channels, Options{}, slog.New(slog.DiscardHandler))
 		if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
 			t.Errorf("%s: got %v; want %q", c.name, err, c.says)
 		}

@@ -181,7 +181,7 @@ func BenchmarkSource_Mosquitto(b *testing.B) {
 	m.start(b)
 	for _, count := range []int{8} {
 		b.Run(fmt.Sprintf("channels=%d", count), func(b *testing.B) {
-			src, err := New(m.url(), channels148(b)[:count], Options{}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+			src, err := New(m.url(), channels148(b)[:count], Options{}, slog.New(slog.DiscardHandler))
 			if err != nil {
 				b.Fatal(err)
 			}

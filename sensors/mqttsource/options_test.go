@@ -1,7 +1,6 @@
 package mqttsource
 
 import (
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -38,7 +37,7 @@ func TestNew_Problems(t *testing.T) {
 		{"session without id", "tcp://x", []Channel{good}, Options{PersistentSession: true}, []string{"client id"}},
 		{"negative", "tcp://x", []Channel{good}, Options{MaxQueuedBytes: -1}, []string{"MaxQueuedBytes"}},
 	} {
-		_, err := New(c.broker, c.channels, c.opts, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		_, err := New(c.broker, c.channels, c.opts, slog.New(slog.DiscardHandler))
 		if err == nil {
 			t.Errorf("%s: no error", c.name)
 			continue

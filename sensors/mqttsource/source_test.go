@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -34,7 +33,7 @@ func startMochi(t testing.TB) (broker string) {
 
 func serveMochi(t testing.TB, l net.Listener) {
 	t.Helper()
-	s := mochi.New(&mochi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	s := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err := s.AddHook(new(auth.AllowHook), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +193,7 @@ func TestSource_Contract(t *testing.T) {
 			jsonChannel(t, "pressure", "plant/pump-1/env", "bar", "bar"),
 			{Machine: "pump-1", Channel: "vibration", Topic: "plant/+/vibration", Unit: unit(t, "g"),
 				Decode: decode.Spec{Format: decode.Int16, RateHz: 1000, Scale: 0.001}},
-		}, Options{}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		}, Options{}, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

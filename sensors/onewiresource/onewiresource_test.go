@@ -2,7 +2,6 @@ package onewiresource
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -45,7 +44,7 @@ func TestSource(t *testing.T) {
 		return chips.Channel{Machine: "m", Channel: name, Options: chips.Options{Wiring: chips.Wiring{Bus: chips.OneWire, Device: device, Chip: "ds18b20"}}}
 	}
 	synctest.Test(t, func(t *testing.T) {
-		s, err := New([]chips.Channel{channel("a", "28-0316A2794BFF"), channel("b", "28-000000000001")}, Options{Open: open}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		s, err := New([]chips.Channel{channel("a", "28-0316A2794BFF"), channel("b", "28-000000000001")}, Options{Open: open}, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

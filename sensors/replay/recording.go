@@ -78,7 +78,8 @@ func (r *Recorder) Write(b sensors.Block) error {
 	if err := b.Validate(); err != nil {
 		return fmt.Errorf("record: %w", err)
 	}
-	p := append(r.line[:0], `{"machine":`...)
+	p := r.line[:0]
+	p = append(p, `{"machine":`...)
 	p = appendJSON(p, b.Machine)
 	p = append(p, `,"channel":`...)
 	p = appendJSON(p, b.Channel)
@@ -98,7 +99,8 @@ func (r *Recorder) Write(b sensors.Block) error {
 		}
 		p = strconv.AppendFloat(p, x, 'g', -1, 64)
 	}
-	r.line = append(p, "]}\n"...)
+	p = append(p, "]}\n"...)
+	r.line = p
 	if _, err := r.w.Write(r.line); err != nil {
 		return fmt.Errorf("record: %w", err)
 	}

@@ -188,7 +188,7 @@ func (s *Source) Run(ctx context.Context, emit func(sensors.Block) error) error 
 var errEnded = errors.New("ended")
 
 func ended(err error) error {
-	if err == errEnded {
+	if errors.Is(err, errEnded) {
 		return nil
 	}
 	return err

@@ -27,7 +27,7 @@ func (s source) Run(ctx context.Context, emit func(sensors.Block) error) error {
 	if s.leak {
 		go func() { time.Sleep(time.Hour) }()
 	}
-	for i := 0; ctx.Err() == nil && !(s.swallow && i == 100); i++ {
+	for i := 0; ctx.Err() == nil && (!s.swallow || i != 100); i++ {
 		b := sensors.Block{Machine: "m", Channel: "c", Start: s.start(i), RateHz: 1, Samples: s.samples(i)}
 		if s.emitTwice {
 			done := make(chan error)

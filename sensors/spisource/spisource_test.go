@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"io"
 	"log/slog"
 	"math"
 	"strings"
@@ -148,7 +147,7 @@ func TestSource(t *testing.T) {
 		// Slow enough that a busy box is in time.
 		opts := Options{Open: newBoard(195).open}
 		opts.BlockDuration = 50 * time.Millisecond
-		s, err := New([]chips.Channel{channel(t, strings.Replace(vibration, "3200", "200", 1))}, opts, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		s, err := New([]chips.Channel{channel(t, strings.Replace(vibration, "3200", "200", 1))}, opts, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -150,7 +151,7 @@ func TestStore_JobsSurviveDamage(t *testing.T) {
 		t.Errorf("jobs of an empty store are %v", got)
 	}
 	first := []job.Spec{job.Spec{Name: "a", Class: "pump"}.WithDefaults()}
-	second := append(first, job.Spec{Name: "b", Class: "fan"}.WithDefaults())
+	second := append(slices.Clone(first), job.Spec{Name: "b", Class: "fan"}.WithDefaults())
 	for _, specs := range [][]job.Spec{first, second} {
 		if err := s.SaveJobs(specs); err != nil {
 			t.Fatal(err)

@@ -122,7 +122,9 @@ func (b *Browser) call(method string, params map[string]any, result any) {
 	if b.session != "" {
 		request["sessionId"] = b.session
 	}
-	b.conn.SetReadDeadline(time.Now().Add(time.Minute))
+	if err := b.conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		b.t.Fatalf("%s: %v", method, err)
+	}
 	if err := b.conn.WriteJSON(request); err != nil {
 		b.t.Fatalf("%s: %v", method, err)
 	}
