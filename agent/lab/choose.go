@@ -49,6 +49,9 @@ func Choose(ctx context.Context, c CandidateJob, o ChooseOptions) (*Choice, erro
 		return nil, fmt.Errorf("choose model: %d groups; 0 to %d can be tried", o.Groups, maxGroups)
 	}
 	specs, names := c.specs()
+	if len(specs) == 1 && o.Groups < 2 {
+		return nil, errors.New("choose model: the job lists no candidates; list at least one model to compare with its own, or try groups")
+	}
 	if o.Groups > 1 {
 		for _, name := range names[:len(specs)] {
 			names = append(names, inGroups(name))

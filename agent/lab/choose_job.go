@@ -59,9 +59,6 @@ func LoadCandidateJob(path string) (CandidateJob, error) {
 			doc.Problem(at("model.kind"), "is %q, a model to %s with, but the job is to %s; they cannot be compared", spec.Model.Kind, spec.Purpose(), want)
 		}
 	}
-	if len(c.Candidates) == 0 {
-		doc.Problem("candidates", "is missing; list at least one model to compare with the job's own")
-	}
 	if err := doc.Err(); err != nil {
 		return CandidateJob{}, err
 	}

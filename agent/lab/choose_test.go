@@ -146,3 +146,70 @@ candidates:
 		t.Errorf("got %+v", c.Lines)
 	}
 }
+
+func TestLoadCandidateJob_SaysWhereAndWhat(t *testing.T) {
+	for want, yaml := range map[string]string{
+		`candidates[0].model.kind: is "softmax", a model to diagnose with, but the job is to detect`: "model: {kind: gaussian}\ncandidates:\n  - {name: x, model: {kind: softmax, softmax: {classes: [a, b]}}}\n",
+		`candidates[0].name: is ""`:              "model: {kind: gaussian}\ncandidates:\n  - {model: {kind: autoencoder}}\n",
+		`is the name of another candidate`:       "model: {kind: gaussian}\ncandidates:\n  - {name: x, model: {kind: autoencoder}}\n  - {name: x, model: {kind: autoencoder}}\n",
+		`candidates[0].model.gaussian.shrinkage`: "model: {kind: gaussian}\ncandidates:\n  - {name: x, model: {kind: gaussian, gaussian: {shrinkage: 7}}}\n",
+		`candidates[0].strategy.name`:            "model: {kind: gaussian}\ncandidates:\n  - {name: x, model: {kind: gaussian}, strategy: {name: fedavgm}}\n",
+		`candidates[0].modle: unknown key; did you mean "model"?`:                    "model: {kind: gaussian}\ncandidates:\n  - {name: x, modle: {kind: gaussian}}\n",
+		`model.kind: is missing`:                 "candidates: []\n",
+	} {
+		if c, err := LoadCandidateJob(writeJob(t, chooseHead+yaml)); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "job.yaml:") {
+			t.Errorf("want %s, got %v, %v", want, c.Candidates, err)
+		}
+	}
+	if _, err := LoadCandidateJob(filepath.Join(t.TempDir(), "none.yaml")); err == nil {
+		t.Error("read a file that is not there")
+	}
+}
+
+func TestChoose_BadInput(t *testing.T) {
+	full := t.TempDir()
+	recordGenerated(t, full, 2, synth.OuterRace)
+	labels := func(text string) string {
+		path := filepath.Join(t.TempDir(), "labels.jsonl")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	good := filepath.Join(full, "labels.jsonl")
+	gaussian := "model: {kind: gaussian}\ncandidates:\n  - {name: x, model: {kind: gaussian, gaussian: {shrinkage: 0.5}}}\n"
+	classes := "model: {kind: softmax, softmax: {classes: [fine, cracked], healthy: fine}}\ncandidates:\n  - {name: x, model: {kind: softmax, softmax: {classes: [fine, cracked], healthy: fine}}}\n"
+	for want, try := range map[string]struct {
+		yaml, data, labels string
+		groups             int
+	}{
+		"no machine is recorded":     {gaussian, t.TempDir(), good, 0},
+		"lists no candidates":        {"model: {kind: gaussian}\n", full, good, 0},
+		"9 groups":                   {gaussian, full, good, 9},
+		"labels.jsonl:2: read label": {gaussian, full, labels("\n{\"machin\": 1}\n"), 0},
+		"at is missing":              {gaussian, full, labels(`{"machine":"pump-1","kind":"failure"}`), 0},
+		"holds no label":             {gaussian, full, labels("\n"), 0},
+		"no such file":               {gaussian, full, filepath.Join(full, "none.jsonl"), 0},
+		"lack flow":                  {strings.Replace(gaussian, "model:", "role: live\nmodel:", 1) + "#flow", full, good, 0},
+		"windows, of which the baseline takes 10000": {gaussian + "#long", full, good, 0},
+		"name different classes":                     {strings.Replace(classes, "[fine, cracked], healthy: fine}}}", "[fine, outer-race], healthy: fine}}}", 1), full, good, 0},
+		"a gateway has no targets":                   {"model: {kind: ridge}\ncandidates:\n  - {name: x, model: {kind: ridge}}\n", full, good, 0},
+		"in other cycles":                            {"model: {kind: rul}\ncandidates:\n  - {name: x, model: {kind: rul, rul: {cycle: 2h}}}\n", full, good, 0},
+		"none could be judged":                       {"model: {kind: rul, rul: {cycle: 2s}}\ncandidates:\n  - {name: x, model: {kind: rul, rul: {cycle: 2s, units: 20}}}\n", full, good, 0},
+	} {
+		head := chooseHead
+		if strings.HasSuffix(try.yaml, "#flow") {
+			head = strings.Replace(head, "channel: temperature", "channel: flow", 1)
+		}
+		if strings.HasSuffix(try.yaml, "#long") {
+			head = strings.Replace(head, "baseline: 40", "baseline: 10000", 1)
+		}
+		j, err := LoadCandidateJob(writeJob(t, head+try.yaml))
+		if err != nil {
+			t.Fatalf("%s: %v", want, err)
+		}
+		if c, err := Choose(t.Context(), j, ChooseOptions{Data: try.data, Labels: try.labels, Groups: try.groups}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %s, got %+v, %v", want, c, err)
+		}
+	}
+}
