@@ -329,6 +329,9 @@ func (l listener) Scored(machine string, spec job.Spec, out *infer.Output) {
 // Alarm implements pipeline.Listener.
 func (l listener) Alarm(machine string, spec job.Spec, out *infer.Output, st alarm.State) {
 	e, ok := l.a.journal.Lasting(machine)
+	if f := out.Advice.Fault; ok && out.Change == alarm.None && f != nil && e.Fault != nil && e.Fault.Class == f.Class {
+		return // told before a restart
+	}
 	if !ok {
 		e = journal.Episode{
 			ID: journal.NewID(), Gateway: l.a.cfg.Gateway, Machine: machine, Class: l.class, Raised: st.Raised.UTC(),

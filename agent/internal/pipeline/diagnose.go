@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/millwright-iot/millwright/agent/internal/alarm"
 	"github.com/millwright-iot/millwright/agent/internal/infer"
 	"github.com/millwright-iot/millwright/fedavg/job"
 )
@@ -53,10 +54,51 @@ func (m *Machine) faultBy(out *infer.Output) *infer.Fault {
 		return nil
 	}
 	m.named = *m.diagnosis
-	if out.Active && out.Score >= 1 && m.named.Class == m.diagnosing.spec.Model.Softmax.Healthy {
+	if out.Active && out.Score >= 1 && m.named.Class == m.inGoodOrder() {
 		m.named.Class = infer.Unknown
 	}
 	return &m.named
+}
+
+// naming follows what is named during an alarm, to tell of it: an alarm is mostly raised
+// before a fault has grown enough to be named.
+type naming struct {
+	told  string // the class of the newest message, empty for none
+	class string // named since, for
+	run   int    // windows in a row
+	times int    // told of without another reason
+}
+
+// settled says whether to tell of the fault in out: it is not the one told, and was named
+// for onDelay windows in a row, twice as many each further time, as a model may waver.
+func (n *naming) settled(out *infer.Output, onDelay int, inOrder string) bool {
+	if !out.Active || out.Change == alarm.Raised {
+		*n = naming{}
+	}
+	class := ""
+	if f := out.Advice.Fault; out.Active && f != nil && f.Class != infer.Unknown && f.Class != inOrder {
+		class = f.Class
+	}
+	if out.Change != alarm.None {
+		n.told = class
+	}
+	if class != n.class {
+		n.class, n.run = class, 0
+	}
+	if n.run++; class == "" || class == n.told || n.run < onDelay<<min(n.times, 8) {
+		return false
+	}
+	n.told = class
+	n.times++
+	return true
+}
+
+// inGoodOrder is the class of no fault, empty without a job that names them.
+func (m *Machine) inGoodOrder() string {
+	if m.diagnosing == nil {
+		return ""
+	}
+	return m.diagnosing.spec.Model.Softmax.Healthy
 }
 
 // suspicion is what that says to the job that raises alarms: how probable a fault is,

@@ -179,6 +179,51 @@ func TestMachine_NamesTheFault(t *testing.T) {
 	}
 }
 
+// An alarm is raised before the fault is clear: it is told again once it has a name, and a
+// name that wavers is not told again and again.
+func TestNaming_Settles(t *testing.T) {
+	windows := func(n *naming, classes ...string) (told string) {
+		for i, c := range classes {
+			out := infer.Output{Active: true}
+			if c != "-" {
+				out.Advice.Fault = &infer.Fault{Class: c}
+			}
+			if i == 0 && *n == (naming{}) {
+				out.Change = alarm.Raised
+			}
+			if told += "."; n.settled(&out, 3, "ok") {
+				told += c
+			}
+		}
+		return told
+	}
+	for _, c := range []struct {
+		name    string
+		classes []string
+		want    string
+	}{
+		{"unknown at first", []string{"unknown", "-", "ok", "belt", "belt", "belt", "belt"}, "......belt."},
+		{"named when raised", []string{"belt", "belt", "belt", "belt", "belt"}, "....."},
+		{"never for long", []string{"unknown", "belt", "belt", "unknown", "belt", "belt", "ok"}, "......."},
+		{"another one", []string{"belt", "race", "race", "race", "belt", "belt", "belt", "belt", "belt", "belt"}, "....race......belt"},
+	} {
+		if got := windows(&naming{}, c.classes...); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+	n := &naming{}
+	var wavering []string
+	for range 1000 {
+		wavering = append(wavering, "belt", "belt", "belt", "race", "race", "race")
+	}
+	if got := windows(n, wavering...); len(got) > 6000+20 {
+		t.Errorf("a name that wavers is told of in %d bytes", len(got)-6000)
+	}
+	if n.settled(&infer.Output{}, 3, "ok"); *n != (naming{run: 1}) {
+		t.Errorf("after the alarm it remembers %+v", *n)
+	}
+}
+
 func TestMachine_ShadowDiagnosisIsNotHeard(t *testing.T) {
 	r, detect, live, list := history(t)
 	set, _, err := r.m.Training(live.Digest(), 1000, labels.NewTruth(list, live.Labels))

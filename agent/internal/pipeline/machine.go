@@ -50,8 +50,9 @@ type Listener interface {
 	// Scored is called for every window of the live job, Running or not. out is valid
 	// during the call only.
 	Scored(machine string, spec job.Spec, out *infer.Output)
-	// Alarm is called when an episode begins, grows worse or ends. st is what to
-	// keep for the next start.
+	// Alarm is called when an episode begins, grows worse or ends, and, with no Change,
+	// when the diagnosing job has come to name a fault. st is what to keep for the next
+	// start.
 	Alarm(machine string, spec job.Spec, out *infer.Output, st alarm.State)
 }
 
@@ -85,6 +86,7 @@ type Machine struct {
 	diagnosis   *infer.Fault // what it said last; nil if nothing
 	diagnosedAt time.Time    // end of the window it said that of
 	named       infer.Fault  // scratch
+	naming      naming       // of the alarm that lasts
 
 	lives      []*lifeTrack // jobs to prognose
 	prognosing *lifeTrack   // the live one of them; nil if none
@@ -293,7 +295,7 @@ func (m *Machine) note(t *track, out infer.Output) {
 	if t != m.serving {
 		return
 	}
-	if out.Change != alarm.None {
+	if m.naming.settled(&t.out, t.spec.Alarm.OnDelay, m.inGoodOrder()) || out.Change != alarm.None {
 		m.listener.Alarm(m.cfg.Name, t.spec, &t.out, t.detector.AlarmState())
 	}
 	m.listener.Scored(m.cfg.Name, t.spec, &t.out)
