@@ -63,8 +63,8 @@ func (p *procs) start(name string, mayEnd bool, command string, args ...string) 
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	defer out.Close()                                               // the child has its own descriptor
-	cmd := exec.CommandContext(context.Background(), path, args...) // stop ends it
+	defer out.Close() // the child has its own descriptor
+	cmd := exec.CommandContext(context.Background(), path, args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = ownGroup()
 	stdin, err := cmd.StdinPipe()
