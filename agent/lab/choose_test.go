@@ -150,12 +150,12 @@ candidates:
 func TestLoadCandidateJob_SaysWhereAndWhat(t *testing.T) {
 	for want, yaml := range map[string]string{
 		`candidates[0].model.kind: is "softmax", a model to diagnose with, but the job is to detect`: "model: {kind: gaussian}\ncandidates:\n  - {name: x, model: {kind: softmax, softmax: {classes: [a, b]}}}\n",
-		`candidates[0].name: is ""`:              "model: {kind: gaussian}\ncandidates:\n  - {model: {kind: autoencoder}}\n",
-		`is the name of another candidate`:       "model: {kind: gaussian}\ncandidates:\n  - {name: x, model: {kind: autoencoder}}\n  - {name: x, model: {kind: autoencoder}}\n",
-		`candidates[0].model.gaussian.shrinkage`: "model: {kind: gaussian}\ncandidates:\n  - {name: x, model: {kind: gaussian, gaussian: {shrinkage: 7}}}\n",
-		`candidates[0].strategy.name`:            "model: {kind: gaussian}\ncandidates:\n  - {name: x, model: {kind: gaussian}, strategy: {name: fedavgm}}\n",
-		`candidates[0].modle: unknown key; did you mean "model"?`:                    "model: {kind: gaussian}\ncandidates:\n  - {name: x, modle: {kind: gaussian}}\n",
-		`model.kind: is missing`:                 "candidates: []\n",
+		`candidates[0].name: is ""`:                               "model: {kind: gaussian}\ncandidates:\n  - {model: {kind: autoencoder}}\n",
+		`is the name of another candidate`:                        "model: {kind: gaussian}\ncandidates:\n  - {name: x, model: {kind: autoencoder}}\n  - {name: x, model: {kind: autoencoder}}\n",
+		`candidates[0].model.gaussian.shrinkage`:                  "model: {kind: gaussian}\ncandidates:\n  - {name: x, model: {kind: gaussian, gaussian: {shrinkage: 7}}}\n",
+		`candidates[0].strategy.name`:                             "model: {kind: gaussian}\ncandidates:\n  - {name: x, model: {kind: gaussian}, strategy: {name: fedavgm}}\n",
+		`candidates[0].modle: unknown key; did you mean "model"?`: "model: {kind: gaussian}\ncandidates:\n  - {name: x, modle: {kind: gaussian}}\n",
+		`model.kind: is missing`:                                  "candidates: []\n",
 	} {
 		if c, err := LoadCandidateJob(writeJob(t, chooseHead+yaml)); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "job.yaml:") {
 			t.Errorf("want %s, got %v, %v", want, c.Candidates, err)
