@@ -35,6 +35,11 @@ type MechanicsConfig struct {
 	// AmbientChannel names the machine's channel that measures the temperature of its
 	// surroundings.
 	AmbientChannel string `yaml:"ambient_channel" json:"ambient_channel,omitempty"`
+	// LoadChannel names the machine's channel that measures its load, such as its power.
+	// LoadSlope is by how much the mean of the channel this stands at rises with it when
+	// the machine is healthy, in base units of the one per base unit of the other: °C per W.
+	LoadChannel string  `yaml:"load_channel" json:"load_channel,omitempty"`
+	LoadSlope   float64 `yaml:"load_slope" json:"load_slope,omitempty"`
 }
 
 // BearingGeometryConfig is a bearing whose outer ring stands still.
@@ -71,6 +76,12 @@ func (c *MechanicsConfig) check(problem problemFunc, path string, quantity func(
 	}
 	if q, ok := quantity(c.AmbientChannel); c.AmbientChannel != "" && (!ok || q != sensors.Temperature) {
 		problem(path+".ambient_channel", "%q is not a channel of this machine that measures a temperature", c.AmbientChannel)
+	}
+	if _, ok := quantity(c.LoadChannel); !ok && c.LoadChannel != "" {
+		problem(path+".load_channel", "%q is not a channel of this machine", c.LoadChannel)
+	}
+	if (c.LoadChannel == "") != (c.LoadSlope == 0) {
+		problem(path+".load_slope", "belongs together with load_channel; give both")
 	}
 	switch {
 	case c.Bearing != "" && c.BearingGeometry != nil:
@@ -118,6 +129,9 @@ func (c *MechanicsConfig) over(channel *MechanicsConfig) MechanicsConfig {
 	if channel.Zones != nil || channel.ISOGroup != 0 || channel.FlexibleSupport {
 		m.Zones, m.ISOGroup, m.FlexibleSupport = channel.Zones, channel.ISOGroup, channel.FlexibleSupport
 	}
+	if channel.LoadChannel != "" {
+		m.LoadChannel, m.LoadSlope = channel.LoadChannel, channel.LoadSlope
+	}
 	set(&m.GearTeeth, channel.GearTeeth)
 	set(&m.Vanes, channel.Vanes)
 	set(&m.LineHz, channel.LineHz)
@@ -137,6 +151,7 @@ func (c MechanicsConfig) context() features.Context {
 	x := features.Context{
 		ShaftHz: c.ShaftHz, SpeedChannel: c.SpeedChannel, PulsesPerTurn: c.PulsesPerTurn,
 		GearTeeth: c.GearTeeth, Vanes: c.Vanes, LineHz: c.LineHz, AmbientChannel: c.AmbientChannel,
+		LoadChannel: c.LoadChannel, LoadSlope: c.LoadSlope,
 	}
 	if c.BearingGeometry != nil {
 		x.Bearing = c.BearingGeometry.geometry()
@@ -185,6 +200,9 @@ func (m *MachineConfig) contexts() map[string]features.Context {
 		}
 		if x.AmbientChannel == name {
 			x.AmbientChannel = ""
+		}
+		if x.LoadChannel == name {
+			x.LoadChannel, x.LoadSlope = "", 0
 		}
 		if x != (features.Context{}) {
 			all[name] = x

@@ -33,6 +33,12 @@ type Context struct {
 	// AmbientChannel names the channel, one of those given to New, that measures the
 	// temperature of the surroundings.
 	AmbientChannel string
+	// LoadChannel names the channel, one of those given to New, that measures how hard the
+	// machine works: its power, current, torque or speed. LoadSlope is by how much the mean
+	// of this channel rises with it when the machine is healthy, in base units of this
+	// channel per base unit of that one: the slope of a straight line through healthy windows.
+	LoadChannel string  `json:",omitempty"`
+	LoadSlope   float64 `json:",omitempty"`
 }
 
 // problems returns what is wrong with c itself.
@@ -44,6 +50,9 @@ func (c *Context) problems() (errs []error) {
 		if !(x.value >= 0) || math.IsInf(x.value, 0) {
 			errs = append(errs, fmt.Errorf("%s is %g; it must be a positive number", x.name, x.value))
 		}
+	}
+	if math.IsNaN(c.LoadSlope) || math.IsInf(c.LoadSlope, 0) {
+		errs = append(errs, fmt.Errorf("LoadSlope is %g; it must be a number", c.LoadSlope))
 	}
 	if c.GearTeeth < 0 || c.Vanes < 0 {
 		errs = append(errs, fmt.Errorf("GearTeeth %d and Vanes %d must not be negative", c.GearTeeth, c.Vanes))
@@ -79,6 +88,8 @@ func (c *Context) lacks(n needs) string {
 		return "the wheel: give Vanes"
 	case n&needAmbient != 0 && c.AmbientChannel == "":
 		return "the surroundings' temperature: give AmbientChannel"
+	case n&needLoad != 0 && (c.LoadChannel == "" || c.LoadSlope == 0):
+		return "the load: give LoadChannel and LoadSlope"
 	}
 	return ""
 }
@@ -95,7 +106,7 @@ func (e *Extractor) refer() (errs []error) {
 	}
 	for i := range e.channels {
 		c := &e.channels[i]
-		c.speed, c.ambient = -1, -1
+		c.speed, c.ambient, c.load = -1, -1, -1
 		if name := c.context.SpeedChannel; name != "" {
 			if c.speed = find(name); c.speed < 0 || c.speed == i {
 				errs = append(errs, fmt.Errorf("channel %q: its speed channel %q is not another one of the channels", c.name, name))
@@ -105,6 +116,11 @@ func (e *Extractor) refer() (errs []error) {
 			c.ambient = find(name)
 			if c.ambient < 0 || c.ambient == i || e.channels[c.ambient].quantity != sensors.Temperature {
 				errs = append(errs, fmt.Errorf("channel %q: its ambient channel %q is not another one of the channels that measures temperature", c.name, name))
+			}
+		}
+		if name := c.context.LoadChannel; name != "" {
+			if c.load = find(name); c.load < 0 || c.load == i {
+				errs = append(errs, fmt.Errorf("channel %q: its load channel %q is not another one of the channels", c.name, name))
 			}
 		}
 	}

@@ -42,6 +42,7 @@ type channel struct {
 	context  Context
 	speed    int // index of the channel that measures the shaft, or -1
 	ambient  int // of the one that measures the surroundings, or -1
+	load     int // of the one that measures the load, or -1
 	envelope *envelope
 	shaftHz  float64 // in this window; 0 when the shaft stands still
 	peak     dsp.Peak
@@ -178,7 +179,11 @@ func (e *Extractor) channel(dst []float64, c *channel, s *window.Segment, w *win
 				x, err = e.turningDomain(f, c, noSpectrum)
 			}
 		case f.needs&needAmbient != 0:
-			x, err = e.aboveAmbient(c, w)
+			x, err = e.meanOf("ambient", c.ambient, w)
+			x = e.moments.mean - x
+		case f.needs&needLoad != 0:
+			x, err = e.meanOf("load", c.load, w)
+			x = e.moments.mean - float64(c.context.LoadSlope*x)
 		case f.needs&needSpectrum != 0:
 			if err = noSpectrum; err == nil {
 				x, err = e.frequencyDomain(f, c)

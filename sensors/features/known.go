@@ -55,6 +55,7 @@ const (
 	kindKurtogramMax
 	kindKurtogramHz
 	kindAboveAmbient
+	kindLoadResidual
 )
 
 // needs says which shared intermediates a feature is made from.
@@ -74,6 +75,7 @@ const (
 	needGear                        // the number of teeth
 	needVanes                       // the number of vanes
 	needAmbient                     // another channel's mean
+	needLoad                        // likewise
 )
 
 // definition is one feature, or a family whose members differ in frequencies.
@@ -161,6 +163,7 @@ var definitions = []definition{
 	fixed("kurtogram_max", "highest spectral kurtosis of any band", kindKurtogramMax, needKurtogram).onlyFor(vibration, whyVelocity),
 	fixed("kurtogram_hz", "middle of the band with the highest spectral kurtosis, in Hz", kindKurtogramHz, needKurtogram).onlyFor(vibration, whyVelocity),
 	fixed("above_ambient", "mean less the mean of the ambient channel, in °C", kindAboveAmbient, needAmbient).onlyFor(celsius, whyAmbient),
+	fixed("load_residual", "mean less what the mean of the load channel explains: its slope times that", kindLoadResidual, needLoad),
 }
 
 // Known lists every feature there is, in the order of the documentation.

@@ -190,15 +190,16 @@ func (e *Extractor) order(c *channel, k float64, noSpectrum error) (float64, err
 	return x, nil
 }
 
-func (e *Extractor) aboveAmbient(c *channel, w *window.Window) (float64, error) {
-	name := e.channels[c.ambient].name
-	s := segment(w, c.ambient, name)
+// meanOf returns the mean of another channel, which is what its role says.
+func (e *Extractor) meanOf(role string, channel int, w *window.Window) (float64, error) {
+	name := e.channels[channel].name
+	s := segment(w, channel, name)
 	if s == nil {
-		return 0, fmt.Errorf("the window does not have the ambient channel %q", name)
+		return 0, fmt.Errorf("the window does not have the %s channel %q", role, name)
 	}
 	if err := check(s); err != nil {
-		return 0, fmt.Errorf("ambient channel %q: %w", name, err)
+		return 0, fmt.Errorf("%s channel %q: %w", role, name, err)
 	}
 	e.scratch.compute(s.Samples, 0)
-	return e.moments.mean - e.scratch.mean, nil
+	return e.scratch.mean, nil
 }

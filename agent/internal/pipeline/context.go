@@ -12,8 +12,8 @@ import (
 	"github.com/millwright-iot/millwright/sensors/features"
 )
 
-// context is what is known of a channel, as far as the job's channels allow: a speed or
-// a surroundings' temperature that the job does not take part in is not there.
+// context is what is known of a channel, as far as the job's channels allow: a speed, a
+// surroundings' temperature or a load that the job does not take part in is not there.
 func (m *Machine) context(spec job.FeatureSpec, channel string) features.Context {
 	c := m.cfg.Contexts[channel]
 	if !takes(spec, c.SpeedChannel) {
@@ -21,6 +21,9 @@ func (m *Machine) context(spec job.FeatureSpec, channel string) features.Context
 	}
 	if !takes(spec, c.AmbientChannel) {
 		c.AmbientChannel = ""
+	}
+	if !takes(spec, c.LoadChannel) {
+		c.LoadChannel, c.LoadSlope = "", 0
 	}
 	return c
 }
@@ -37,7 +40,7 @@ func (m *Machine) explain(spec job.FeatureSpec, err error) error {
 	}
 	for _, c := range spec.Channels {
 		known := m.cfg.Contexts[c.Channel]
-		for _, other := range []string{known.SpeedChannel, known.AmbientChannel} {
+		for _, other := range []string{known.SpeedChannel, known.AmbientChannel, known.LoadChannel} {
 			if other != "" && !takes(spec, other) {
 				return fmt.Errorf("%w; the machine measures that with channel %q, which the job does not list: list it there with a feature", err, other)
 			}
