@@ -1,7 +1,6 @@
-// Package condition says in which state a machine is measured: off or running, and at
-// which operating point; and what of a measurement the load explains. Rules are learned
-// from the machine's own healthy data and then stay as they are. They look at one window's
-// values only: never at its position, never ahead.
+// Package condition says in which state a machine is measured: off or running. Rules are
+// learned from the machine's own healthy data and then stay as they are. They look at one
+// window's values only: never at its position, never ahead.
 package condition
 
 import (
