@@ -164,18 +164,26 @@ func (w *watches) hours(machine string) float64 {
 	return one.watched.Hours()
 }
 
-// watchesEvery is how often they are written, and what a power cut costs of hours.
-const watchesEvery = time.Hour
+// watchesEvery is how often they are written, and what a power cut costs of hours. It is
+// more often at first: labels are held only against what was watched, and an agent that is
+// killed in its first hour would forget all of it.
+const (
+	watchesFirst = time.Minute
+	watchesEvery = time.Hour
+)
 
 // run writes them now and then until ctx ends, and once more.
 func (w *watches) run(ctx context.Context) error {
-	tick := time.NewTicker(watchesEvery)
-	defer tick.Stop()
+	pause := watchesFirst
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return w.write()
-		case <-tick.C:
+		case <-timer.C:
+			pause = min(2*pause, watchesEvery)
+			timer.Reset(pause)
 			if err := w.write(); err != nil {
 				w.log.Error("what monitors know cannot be written; a restart forgets the newest of it", "error", err)
 			}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"math/rand/v2"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/millwright-iot/millwright/agent/internal/alarm"
@@ -204,6 +206,37 @@ func TestAgent_Quality(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(newStory(t, cfg))
+}
+
+// Labels are held against what was watched: an agent that is killed soon after its first
+// start still knows when that began.
+func TestWatches_AreWrittenSoon(t *testing.T) {
+	s := newStory(t, storyConfig(t))
+	s.windows("pump-1", 200, 0)
+	path := filepath.Join(s.cfg.DataDir, "watched.json")
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- s.watches.run(ctx) }()
+		writes := 0
+		for range 60 {
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if os.Remove(path) == nil {
+				writes++
+			}
+			if writes == 0 {
+				t.Fatal("not written after a minute")
+			}
+		}
+		if writes != 5 { // after 1, 3, 7, 15 and 31 minutes; flash wears
+			t.Errorf("written %d times in an hour, want 5", writes)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // A damaged file costs what it held, and nothing else.

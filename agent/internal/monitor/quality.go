@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/millwright-iot/millwright/agent/internal/infer"
 	"github.com/millwright-iot/millwright/agent/internal/journal"
 	"github.com/millwright-iot/millwright/agent/internal/labels"
 )
@@ -250,7 +251,7 @@ func (j *judge) count(e *journal.Episode, total *int, t test) {
 
 // name holds the fault that was named against the one it was.
 func (j *judge) name(e *journal.Episode, class string) {
-	if e.Fault == nil || class == "" {
+	if e.Fault == nil || e.Fault.Class == infer.Unknown || class == "" {
 		return
 	}
 	j.q.Named++
