@@ -54,6 +54,7 @@ func (a AlarmSpec) Probability() float64 {
 
 const (
 	maxSmooth  = 1 << 20
+	maxBudget  = 1000 // more than one an hour is no alarm
 	maxOnDelay = 1 << 20
 	leastCosts = 1e-6 // of one cost to the other
 )
@@ -77,8 +78,8 @@ func (a AlarmSpec) validate(ps *problems, m model.Spec) {
 	if !(a.Cusum >= 0 && a.Cusum <= 100) {
 		ps.add("alarm.cusum", "is %v; it must be 0 (no CUSUM) or a number of standard deviations, such as 0.5", a.Cusum)
 	}
-	if !(a.Budget >= 0) || math.IsInf(a.Budget, 0) {
-		ps.add("alarm.budget", "is %v; it must be 0 (none) or how many false alarms a machine may raise a month, such as 1", a.Budget)
+	if !(a.Budget >= 0 && a.Budget <= maxBudget) {
+		ps.add("alarm.budget", "is %v; it must be 0 (none) or how many false alarms a machine may raise a month, such as 1, at most %v", a.Budget, maxBudget)
 	}
 	a.validateCosts(ps, m)
 }

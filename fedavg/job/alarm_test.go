@@ -33,6 +33,7 @@ func TestAlarm_Problems(t *testing.T) {
 		{AlarmSpec{CostFalse: 1e-9, CostMissed: 1}, softmax, "alarm.cost_false"},
 		{AlarmSpec{CostFalse: 1, CostMissed: 20, Budget: 1}, softmax, "alarm.cost_false"},
 		{AlarmSpec{Budget: -1}, softmax, "alarm.budget"},
+		{AlarmSpec{Budget: 1e300}, softmax, "alarm.budget"},
 		{AlarmSpec{Smooth: -1}, softmax, "alarm.smooth"},
 		{AlarmSpec{Cusum: -0.5}, softmax, "alarm.cusum"},
 		{AlarmSpec{OnDelay: 1 << 30}, softmax, "alarm.on_delay"},
