@@ -271,26 +271,8 @@ func (j *Journal) changed() {
 	}
 }
 
-// retry is the pause after a write that failed.
-const retry = 10 * time.Second
-
 // Run writes changes until ctx ends, then what is left.
-func (j *Journal) Run(ctx context.Context) error {
-	again := time.NewTimer(retry)
-	again.Stop()
-	defer again.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return j.Flush()
-		case <-j.wake:
-		case <-again.C:
-		}
-		if err := j.Flush(); err != nil {
-			again.Reset(retry)
-		}
-	}
-}
+func (j *Journal) Run(ctx context.Context) error { return durable.Follow(ctx, j.wake, j.Flush) }
 
 // Flush writes the journal now.
 func (j *Journal) Flush() error {

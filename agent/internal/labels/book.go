@@ -269,26 +269,8 @@ func newID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// retry is the pause after a write that failed.
-const retry = 10 * time.Second
-
 // Run writes changes until ctx ends, then what is left.
-func (b *Book) Run(ctx context.Context) error {
-	later := time.NewTimer(retry)
-	later.Stop()
-	defer later.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return b.Flush()
-		case <-b.wake:
-		case <-later.C:
-		}
-		if err := b.Flush(); err != nil {
-			later.Reset(retry)
-		}
-	}
-}
+func (b *Book) Run(ctx context.Context) error { return durable.Follow(ctx, b.wake, b.Flush) }
 
 // Flush returns when all labels are on disk. Whoever waits for another's write needs
 // none of their own.

@@ -1,0 +1,35 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A change at 1 s whose write fails is written 10 s later, and the last at the end.
+func TestFollow_RetriesAndFlushesAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start, broken := time.Now(), errors.New("disk full")
+		var at []time.Duration
+		flush := func() error {
+			at = append(at, time.Since(start))
+			if len(at) != 2 {
+				return broken
+			}
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		wake := make(chan struct{}, 1)
+		time.AfterFunc(time.Second, func() { wake <- struct{}{} })
+		if err := Follow(ctx, wake, flush); !errors.Is(err, broken) {
+			t.Errorf("got %v, want what the last flush said", err)
+		}
+		if want := []time.Duration{time.Second, 11 * time.Second, time.Minute}; !slices.Equal(at, want) {
+			t.Errorf("flushed at %v, want %v", at, want)
+		}
+	})
+}
