@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/millwright-iot/millwright/agent/internal/sparkplug"
 	"github.com/millwright-iot/millwright/sensors"
 	"github.com/millwright-iot/millwright/sensors/mqttsource/decode"
 	"github.com/millwright-iot/millwright/sensors/profile"
@@ -85,12 +86,12 @@ func metricLabel(name string) string {
 // units that they name.
 func metricNames(payload []byte, units map[string]string) []string {
 	var names []string
-	fields(payload, func(number protowire.Number, _ uint64, metric []byte) {
+	sparkplug.EachField(payload, func(number protowire.Number, _ uint64, metric []byte) {
 		if number != 2 {
 			return
 		}
 		name, unit, kind := "", "", uint64(0)
-		fields(metric, func(number protowire.Number, bits uint64, text []byte) {
+		sparkplug.EachField(metric, func(number protowire.Number, bits uint64, text []byte) {
 			switch number {
 			case 1:
 				name = string(text)
@@ -106,30 +107,4 @@ func metricNames(payload []byte, units map[string]string) []string {
 		}
 	})
 	return names
-}
-
-// fields visits the fields of a protobuf message, as far as it is one.
-func fields(b []byte, visit func(number protowire.Number, bits uint64, bytes []byte)) {
-	for len(b) > 0 {
-		number, kind, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return
-		}
-		b = b[n:]
-		var bits uint64
-		var bytes []byte
-		switch kind {
-		case protowire.VarintType:
-			bits, n = protowire.ConsumeVarint(b)
-		case protowire.BytesType:
-			bytes, n = protowire.ConsumeBytes(b)
-		default:
-			n = protowire.ConsumeFieldValue(number, kind, b)
-		}
-		if n < 0 {
-			return
-		}
-		b = b[n:]
-		visit(number, bits, bytes)
-	}
 }

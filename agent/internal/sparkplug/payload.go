@@ -119,7 +119,7 @@ func milliseconds(t time.Time) uint64 {
 // to true. A payload that is no Sparkplug asks for nothing.
 func asksRebirth(payload []byte) bool {
 	asked := false
-	ok := eachField(payload, func(number protowire.Number, _ uint64, bytes []byte) {
+	ok := EachField(payload, func(number protowire.Number, _ uint64, bytes []byte) {
 		if number == payloadMetrics {
 			asked = asked || rebirthMetric(bytes)
 		}
@@ -129,7 +129,7 @@ func asksRebirth(payload []byte) bool {
 
 func rebirthMetric(message []byte) bool {
 	name, value := "", false
-	ok := eachField(message, func(number protowire.Number, bits uint64, bytes []byte) {
+	ok := EachField(message, func(number protowire.Number, bits uint64, bytes []byte) {
 		switch number {
 		case metricName:
 			name = string(bytes)
@@ -140,9 +140,9 @@ func rebirthMetric(message []byte) bool {
 	return ok && name == rebirth && value
 }
 
-// eachField visits the fields of a message, with their bits or bytes, and reports
+// EachField visits the fields of a message, with their bits or bytes, and reports
 // whether it was well formed.
-func eachField(b []byte, visit func(number protowire.Number, bits uint64, bytes []byte)) bool {
+func EachField(b []byte, visit func(number protowire.Number, bits uint64, bytes []byte)) bool {
 	for len(b) > 0 {
 		number, kind, n := protowire.ConsumeTag(b)
 		if n < 0 {
