@@ -99,8 +99,16 @@ func TestSource_PersistentSessionOldTopic(t *testing.T) {
 	t.Run("first life", func(t *testing.T) { start(t, m.url(), old, o).connected(t) })
 	r := start(t, m.url(), scalarChannel(t), o)
 	r.connected(t)
-	publish(t, publisher(t, m.url()), "old", false, []byte("1"))
+	c := publisher(t, m.url())
+	publish(t, c, "old", false, []byte("1"))
 	r.eventually(t, "the message without a channel", func(s Stats) bool { return s.Dropped[NoChannel] == 1 })
+	r.eventually(t, "the end of the old subscription", func(Stats) bool {
+		before := r.Stats()
+		publish(t, c, "old", false, []byte("2"))
+		publish(t, c, "v", false, []byte("3")) // comes after it
+		after := r.eventually(t, "the channel's message", func(s Stats) bool { return s.Emitted > before.Emitted })
+		return after.Dropped[NoChannel] == before.Dropped[NoChannel]
+	})
 }
 
 // 8 MiB through a real broker: skipped, acknowledged, and the connection lives.

@@ -120,11 +120,15 @@ func (s *Source) session(ctx context.Context) error {
 	s.setConnected(true)
 	defer s.setConnected(false)
 	s.log.Info("broker connected", "broker", s.broker.Redacted(), "topics", len(s.filters))
-	select {
-	case <-ctx.Done():
-		return nil
-	case err := <-lost:
-		return fmt.Errorf("connection lost: %w", err)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-lost:
+			return fmt.Errorf("connection lost: %w", err)
+		case topic := <-s.unwanted:
+			client.Unsubscribe(topic) // nothing hangs on the answer
+		}
 	}
 }
 

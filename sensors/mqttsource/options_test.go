@@ -119,7 +119,7 @@ func TestComplaints_OncePerMinuteAndCause(t *testing.T) {
 		if n := strings.Count(log.String(), "reason=queue_full"); n != 2 {
 			t.Errorf("%d lines about a full queue in 90 s; want 2", n)
 		}
-		if !strings.Contains(log.String(), "topic=b cause=\"no channel has this topic; add one, or change the client id to leave the old session behind\" more_since_last_line=59") {
+		if !strings.Contains(log.String(), "topic=b cause=\"no channel has this topic; add one. The broker is told that it is not wanted; if an earlier configuration subscribed with a wildcard, change the client id\" more_since_last_line=59") {
 			t.Errorf("second line does not count those kept back:\n%s", log)
 		}
 	})

@@ -33,6 +33,8 @@ type Source struct {
 	readings   []decode.Reading
 	outcome    outcome
 	known      *redeliveries        // nil without a persistent session
+	unwanted   chan string          // topics to unsubscribe from
+	left       map[string]bool      // that were, at most maxRoutes
 	nodes      map[string]*edgeNode // Sparkplug sessions by group/node
 	held       int                  // samples of unfinished bursts
 }
@@ -57,6 +59,7 @@ func New(broker string, channels []Channel, opts Options, log *slog.Logger) (*So
 		inbox:    newInbox(opts.MaxQueuedMessages, opts.MaxQueuedBytes, opts.MaxWait),
 		complain: newComplaints(log),
 		nodes:    map[string]*edgeNode{},
+		unwanted: make(chan string, 64), left: map[string]bool{},
 	}
 	s.routes = newRouter(channels, patterns, s.devices, opts.MaxDiscovered)
 	if opts.PersistentSession {
@@ -152,7 +155,7 @@ func (s *Source) acknowledge(it *item) {
 
 var (
 	errQueueFull = errors.New("messages arrive faster than they are processed; raise the queue's bounds or send less")
-	errNoChannel = errors.New("no channel has this topic; add one, or change the client id to leave the old session behind")
+	errNoChannel = errors.New("no channel has this topic; add one. The broker is told that it is not wanted; if an earlier configuration subscribed with a wildcard, change the client id")
 	errTwice     = errors.New("the broker sent again what was emitted: the acknowledgement was lost with the connection")
 )
 
@@ -179,6 +182,7 @@ func (s *Source) process(it *item, emit func(sensors.Block) error) error {
 	case it.route == nil:
 		o.drop(NoChannel, 0)
 		s.complain.dropped(NoChannel, it.topic, nil, errNoChannel)
+		s.leave(it.topic)
 	case it.route.decoder == nil:
 		o.drop(it.route.reason, 0)
 		s.complain.dropped(it.route.reason, it.topic, nil, it.route.refused)
@@ -194,6 +198,20 @@ func (s *Source) process(it *item, emit func(sensors.Block) error) error {
 	}
 	s.acknowledge(it)
 	return nil
+}
+
+// leave has a topic unsubscribed from that an earlier life subscribed to: the broker would
+// send it for as long as it keeps the session. It never waits; what is full now is
+// asked again with the next message.
+func (s *Source) leave(topic string) {
+	if s.known == nil || s.left[topic] || len(s.left) >= maxRoutes || slices.Contains(s.filters, topic) {
+		return
+	}
+	select {
+	case s.unwanted <- topic:
+		s.left[topic] = true
+	default:
+	}
 }
 
 // heard takes what an availability topic says.
