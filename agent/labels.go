@@ -109,23 +109,28 @@ type labelDocument struct {
 	Hint string `json:"hint,omitempty"` // what the person may have meant
 }
 
-// hint says if no job knows the fault that a label names: it may come with a later one.
+// hint says if no job knows the fault that a label names, which may come with a later one,
+// or if it is none.
 func (a *Agent) hint(l labels.Label) string {
 	m := a.byName[l.Machine]
 	if l.Class == "" || m == nil {
 		return ""
 	}
 	var known []string
+	healthy := false
 	a.jobsMu.Lock()
 	for _, s := range a.sortedJobs() {
 		if s.spec.Class == m.Class() && s.spec.Purpose() == job.Diagnose && s.broken == "" {
 			known = append(known, s.spec.Model.Softmax.Classes...)
+			healthy = healthy || s.spec.Model.Softmax.Healthy == l.Class
 		}
 	}
 	a.jobsMu.Unlock()
 	switch {
 	case len(known) == 0:
 		return fmt.Sprintf("no job of class %s tells faults apart yet; the label is kept for one that will", m.Class())
+	case healthy:
+		return fmt.Sprintf("%q is what jobs call a machine in order, and still the label counts as a fault; did you mean kind healthy? Then withdraw this one", l.Class)
 	case slices.Contains(known, l.Class):
 		return ""
 	}

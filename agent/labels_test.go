@@ -186,6 +186,10 @@ func TestLabels_HintAtAnUnknownClass(t *testing.T) {
 	if _, doc = r.post(`{"id":"b","machine":"pump-1","kind":"failure","class":"bearing"}`); doc["hint"] != nil {
 		t.Errorf("of a known class: %v", doc)
 	}
+	_, doc = r.post(`{"machine":"pump-1","kind":"failure","class":"ok"}`)
+	if hint, _ := doc["hint"].(string); !strings.Contains(hint, "did you mean kind healthy?") {
+		t.Errorf("a failure that is none: %v", doc)
+	}
 }
 
 // faultJob tells the faults of pumps apart.
