@@ -36,7 +36,6 @@ const (
 type ca struct {
 	cert   *x509.Certificate
 	key    crypto.Signer
-	pool   *x509.CertPool
 	digest string // hex SHA-256 of cert.Raw
 }
 
@@ -185,9 +184,7 @@ func loadCA(dir string, now time.Time) (*ca, error) {
 		return nil, fmt.Errorf("%q is valid only from %s: set this machine's clock", certPath, cert.NotBefore.Format(time.DateOnly))
 	}
 	sum := sha256.Sum256(cert.Raw)
-	c := &ca{cert: cert, key: key, pool: x509.NewCertPool(), digest: hex.EncodeToString(sum[:])}
-	c.pool.AddCert(cert)
-	return c, nil
+	return &ca{cert: cert, key: key, digest: hex.EncodeToString(sum[:])}, nil
 }
 
 // sign issues a certificate for template's subject and public key pub.

@@ -111,7 +111,7 @@ func Open(dir string, st store.Store, opts Options, log *slog.Logger) (*Authorit
 	if a.ca, err = openCA(context.Background(), dir, st, opts.Now(), log); err != nil {
 		return nil, err
 	}
-	if _, err := a.serverCertificate(nil); err != nil {
+	if _, err := a.serverCertificate(); err != nil {
 		return nil, err
 	}
 	return a, nil

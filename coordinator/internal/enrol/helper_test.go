@@ -119,6 +119,13 @@ func request(t testing.TB, name string, key crypto.Signer) []byte {
 	return der
 }
 
+// roots is what trusts the CA and nothing else.
+func (f *fixture) roots() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(f.ca.cert)
+	return pool
+}
+
 // connection is what the server sees of a gateway that shows der, after TLS
 // verified it.
 func (f *fixture) connection(t *testing.T, der []byte) tls.ConnectionState {
@@ -128,7 +135,7 @@ func (f *fixture) connection(t *testing.T, der []byte) tls.ConnectionState {
 		t.Fatal(err)
 	}
 	chains, err := cert.Verify(x509.VerifyOptions{
-		Roots: f.ca.pool, CurrentTime: f.clock.Now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		Roots: f.roots(), CurrentTime: f.clock.Now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	if err != nil {
 		t.Fatalf("certificate does not verify: %v", err)

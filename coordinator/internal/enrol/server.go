@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"github.com/millwright-iot/millwright/fedavg/fedrpc"
 )
 
 // ServerTLS returns the configuration for the port agents connect to: TLS 1.3, a
@@ -17,19 +19,15 @@ import (
 // that is optional (enrolment happens without one) but, if given, must be ours.
 // Whether it still counts is for Authenticate to say.
 func (a *Authority) ServerTLS() *tls.Config {
-	return &tls.Config{
-		MinVersion:     tls.VersionTLS13,
-		ClientAuth:     tls.VerifyClientCertIfGiven,
-		ClientCAs:      a.ca.pool,
-		GetCertificate: a.serverCertificate,
-		Time:           a.opts.Now,
-	}
+	config := fedrpc.ServerTLS(a.serverCertificate, a.ca.cert)
+	config.Time = a.opts.Now
+	return config
 }
 
 // serverCertificate returns the certificate in use, or a fresh one when less
 // than a third of its life is left. Its key lives in memory only: agents trust
 // the CA, so nothing is lost with it.
-func (a *Authority) serverCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (a *Authority) serverCertificate() (*tls.Certificate, error) {
 	now := a.opts.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -53,7 +53,7 @@ func handshake(t *testing.T, f *fixture, client *tls.Config) (tls.ConnectionStat
 
 // trusting is a client of f's CA, with a certificate if der is given.
 func trusting(f *fixture, host string, der []byte, key crypto.Signer) *tls.Config {
-	config := &tls.Config{RootCAs: f.ca.pool, ServerName: host, Time: f.clock.Now}
+	config := &tls.Config{RootCAs: f.roots(), ServerName: host, Time: f.clock.Now}
 	if der != nil {
 		config.Certificates = []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}
 	}
@@ -116,7 +116,7 @@ func TestServerTLS_RenewsItself(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Leaf.Verify(x509.VerifyOptions{Roots: f.ca.pool, CurrentTime: f.clock.Now(), DNSName: "coordinator.example"}); err != nil {
+		if _, err := c.Leaf.Verify(x509.VerifyOptions{Roots: f.roots(), CurrentTime: f.clock.Now(), DNSName: "coordinator.example"}); err != nil {
 			t.Fatal(err)
 		}
 		return c.Leaf
