@@ -298,10 +298,15 @@ func (d *demo) replayed(s fleet.Snapshot) bool {
 	return true
 }
 
-// faultsFound says that every machine with a fault has alarmed after it began.
+// faultsFound says that every machine with a fault has alarmed after it began, and that
+// its status, which comes once a second, tells of it too.
 func (d *demo) faultsFound(s fleet.Snapshot) bool {
 	for _, m := range d.scenario.machines {
-		if _, found := detection(m, episodes(s, m.name)); m.fault != "" && !found {
+		if m.fault == "" {
+			continue
+		}
+		delay, found := detection(m, episodes(s, m.name))
+		if state := machineOf(s, m.gateway, m.name); !found || state == nil || state.At.Before(m.begins.Add(delay)) {
 			return false
 		}
 	}
