@@ -16,8 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/millwright-iot/millwright/agent"
-	"github.com/millwright-iot/millwright/fedavg/strictyaml"
 	"github.com/millwright-iot/millwright/fedavg/cli"
+	"github.com/millwright-iot/millwright/fedavg/strictyaml"
 	"github.com/millwright-iot/millwright/sensors"
 	"github.com/millwright-iot/millwright/sensors/replay"
 )

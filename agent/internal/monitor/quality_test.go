@@ -62,7 +62,7 @@ func TestJudge_Counts(t *testing.T) {
 	eps[2].Fault = &infer.Fault{Class: "inner-race"}
 	eps[5].Fault = &infer.Fault{Class: "ball"}
 	eps[4].Fault = &infer.Fault{Class: infer.Unknown} // which is no name
-	book := []labels.Label{ // by time
+	book := []labels.Label{                           // by time
 		{Kind: labels.Failure, At: at(200), Class: "outer-race", Received: at(210)},
 		verdict("wrong", false, "", 310),
 		{Kind: labels.Fault, From: at(400), Class: "seal", Received: at(420)}, // no alarm
