@@ -33,6 +33,7 @@ func (c *Coordinator) Snapshot() fleet.Snapshot {
 		At: time.Now(), Version: c.cfg.Version, Started: c.started,
 		Gateways: c.gatewayViews(), Jobs: []fleet.Job{}, Rounds: []fleet.Round{}, Models: []fleet.Model{}, Alarms: c.alarms.newest(),
 	}
+	lasting(s.Alarms, s.Gateways)
 	for _, j := range c.jobs {
 		s.Jobs = append(s.Jobs, j.describe())
 		if j.cur != nil {
@@ -56,6 +57,26 @@ func (c *Coordinator) Snapshot() fleet.Snapshot {
 	})
 	slices.SortStableFunc(s.Models, func(a, b fleet.Model) int { return b.Committed.Compare(a.Committed) })
 	return s
+}
+
+// lasting lets the peak of alarms that last include the machine's newest score: an agent
+// tells of it with the alarm's next message, which may be its end.
+func lasting(alarms []fleet.Alarm, gateways []fleet.Gateway) {
+	type place struct{ gateway, machine string }
+	newest := map[place]*fleet.Machine{}
+	for i := range gateways {
+		for k := range gateways[i].Machines {
+			m := &gateways[i].Machines[k]
+			newest[place{gateways[i].Name, m.Name}] = m
+		}
+	}
+	for i := range alarms {
+		a := &alarms[i]
+		m := newest[place{a.Gateway, a.Machine}]
+		if a.Cleared.IsZero() && m != nil && m.Alarm && !m.At.Before(a.Raised) {
+			a.Peak = max(a.Peak, m.Score)
+		}
+	}
 }
 
 // refreshEnrolled reads who is enrolled. On failure the list read last goes on.

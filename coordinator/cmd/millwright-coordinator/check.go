@@ -32,7 +32,7 @@ func check(config configFile, out io.Writer) error {
 	}
 	for _, j := range cfg.Jobs {
 		j = j.WithDefaults()
-		fmt.Fprintf(&b, "  job %s (%s): a %s model of %d features for class %s, a round every %v with %d or more gateways\n",
+		fmt.Fprintf(&b, "  job %s (%s): model %s of %d features for class %s, a round every %v with %d or more gateways\n",
 			j.Name, j.Role, j.Model.Kind, len(j.Features.Names()), j.Class, j.Rounds.Every, j.Rounds.MinParticipants)
 	}
 	_, err = io.WriteString(out, b.String())
