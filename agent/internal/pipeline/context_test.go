@@ -39,6 +39,16 @@ func TestMachine_JobThatNeedsToKnowTheMachine(t *testing.T) {
 	if got := unserved(); got != "" {
 		t.Errorf("all is known: %q", got)
 	}
+	lines.Features.Channels[0].Features = []string{"load_residual"}
+	r.m.cfg.Contexts = map[string]features.Context{channel: {LoadChannel: "power", LoadSlope: 2}}
+	if got := unserved(); !strings.Contains(got, `with channel "power", which the job does not list`) {
+		t.Errorf("the load is left out: %q", got)
+	}
+	r.m.cfg.Channels["power"] = sensors.Power
+	lines.Features.Channels = append(lines.Features.Channels, job.ChannelFeatures{Channel: "power", Features: []string{"mean"}})
+	if got := unserved(); got != "" {
+		t.Errorf("the load is listed: %q", got)
+	}
 }
 
 // Vectors taken with another bearing are not the baseline of this one.
@@ -57,6 +67,17 @@ func TestMachine_FeaturesDigestFollowsTheMachine(t *testing.T) {
 			t.Errorf("%+v has the digest of another", c)
 		}
 		seen[d] = true
+	}
+	load := func(slope float64) string {
+		r.m.cfg.Contexts = map[string]features.Context{"v": {LoadChannel: "p", LoadSlope: slope}}
+		return r.m.featuresDigest(spec)
+	}
+	if d := load(1); d != plain {
+		t.Errorf("the load is a channel that the job does not list, but the digest %s is not %s", d, plain)
+	}
+	spec.Channels = append(spec.Channels, job.ChannelFeatures{Channel: "p", Features: []string{"mean"}})
+	if one := load(1); one == FeaturesDigest(spec) || one == load(2) {
+		t.Errorf("digest %s does not follow the load", one)
 	}
 }
 
