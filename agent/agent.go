@@ -287,7 +287,6 @@ func (a *Agent) accept(b sensors.Block) {
 
 // device passes on that a device is gone or back.
 func (a *Agent) device(d mqttsource.DeviceStats) {
-	a.log.Info("device changed", "device", d.Name, "state", string(d.State), "machines", d.Machines)
 	for _, name := range d.Machines {
 		if m, ok := a.byName[name]; ok {
 			m.Device(d.Name, d.State == mqttsource.Stale)
