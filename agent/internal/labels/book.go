@@ -65,7 +65,8 @@ func Open(path string, log *slog.Logger) *Book {
 
 // Put adds a label, or replaces the one of its ID, and returns it as kept: with an ID,
 // its times and when it was heard. Given again unchanged, without an ID within an
-// hour, it changes nothing. An error says what is wrong with l, or is ErrWithdrawn.
+// hour, it changes nothing. An error says what is wrong with l, or is ErrWithdrawn. A
+// label stays with its machine: one work order may be about several.
 func (b *Book) Put(l Label) (Label, error) {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	l = l.clone()
@@ -96,6 +97,9 @@ func (b *Book) Put(l Label) (Label, error) {
 		switch {
 		case old.Withdrawn:
 			return Label{}, fmt.Errorf("keep label %q: %w", l.ID, ErrWithdrawn)
+		case old.Machine != l.Machine:
+			return Label{}, fmt.Errorf("keep label %q: it is of machine %s; give one of another machine an id of its own, or withdraw it if the machine was wrong",
+				l.ID, old.Machine)
 		case old.same(l):
 			return old.clone(), nil
 		}

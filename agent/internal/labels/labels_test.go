@@ -108,6 +108,19 @@ func TestPut_TwiceWithoutAnIDIsOnceForAWhile(t *testing.T) {
 	})
 }
 
+// A work order about two machines that is sent under one id must not take from the first
+// what was said of it.
+func TestPut_AnIDStaysWithItsMachine(t *testing.T) {
+	b, _ := openBook(t)
+	put(t, b, Label{ID: "WO-1", Machine: "press-1", Kind: Failure})
+	if _, err := b.Put(Label{ID: "WO-1", Machine: "press-2", Kind: Failure}); err == nil || !strings.Contains(err.Error(), "press-1") {
+		t.Errorf("of another machine: %v, want an error that names press-1", err)
+	}
+	if list := b.Of("press-1"); len(list) != 1 || len(b.Of("press-2")) != 0 {
+		t.Errorf("press-1 has %+v, press-2 %+v", list, b.Of("press-2"))
+	}
+}
+
 func TestWithdraw_StaysWithdrawn(t *testing.T) {
 	b, _ := openBook(t)
 	l := Label{ID: "WO-1", Machine: "press-1", Kind: Failure}
