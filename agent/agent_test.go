@@ -119,14 +119,7 @@ func TestAgent_MalformedPayloadsAreCountedAndLoseNothingElse(t *testing.T) {
 }
 
 func TestAgent_RestartKeepsBaselineAndAlarm(t *testing.T) {
-	broker := startBroker(t, "")
-	s := newSensor(t, broker)
-	cfg := testConfig(t, broker, "pump-1")
-	r := start(t, cfg)
-	eventually(t, "broker connected", func() bool { return r.messages().Connected })
-	s.rows("pump-1", 110, 0)
-	s.rows("pump-1", 40, 1)
-	eventually(t, "alarm", func() bool { return r.machine("pump-1")["alarm"] == true })
+	cfg, s, r := startAlarmed(t)
 	r.stop()
 	_, before := r.journal.State("pump-1")
 	id := r.journal.Episodes(1)[0].ID

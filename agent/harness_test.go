@@ -173,6 +173,20 @@ func start(t testing.TB, cfg Config) *running {
 	return r
 }
 
+// startAlarmed starts an agent whose one machine, pump-1, has its baseline and an alarm.
+func startAlarmed(t testing.TB) (Config, *sensor, *running) {
+	t.Helper()
+	broker := startBroker(t, "")
+	s := newSensor(t, broker)
+	cfg := testConfig(t, broker, "pump-1")
+	r := start(t, cfg)
+	eventually(t, "broker connected", func() bool { return r.messages().Connected })
+	s.rows("pump-1", 110, 0)
+	s.rows("pump-1", 40, 1)
+	eventually(t, "alarm", func() bool { return r.machine("pump-1")["alarm"] == true })
+	return cfg, s, r
+}
+
 // startBlind runs an agent whose local interface may never come.
 func startBlind(t testing.TB, cfg Config) *running {
 	t.Helper()

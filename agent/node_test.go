@@ -224,14 +224,8 @@ func TestNode_TrainingEndsWithItsContext(t *testing.T) {
 }
 
 func TestNode_AlarmsStayUntilAcknowledged(t *testing.T) {
-	broker := startBroker(t, "")
-	s := newSensor(t, broker)
-	cfg := testConfig(t, broker, "pump-1")
-	r := start(t, cfg)
-	eventually(t, "broker connected", func() bool { return r.messages().Connected })
-	s.rows("pump-1", 110, 0)
-	s.rows("pump-1", 40, 1)
-	eventually(t, "alarm", func() bool { return len(node{r.Agent}.Alarms()) == 1 })
+	cfg, _, r := startAlarmed(t)
+	eventually(t, "alarm to be sent", func() bool { return len(node{r.Agent}.Alarms()) == 1 })
 	r.stop()
 	r = start(t, cfg)
 	n := node{r.Agent}

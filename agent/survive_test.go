@@ -100,14 +100,7 @@ func TestAgent_CountsOverRestarts(t *testing.T) {
 
 // A power cut leaves files cut off anywhere; the agent starts, says so, and predicts.
 func TestAgent_TornFiles(t *testing.T) {
-	broker := startBroker(t, "")
-	s := newSensor(t, broker)
-	cfg := testConfig(t, broker, "pump-1")
-	r := start(t, cfg)
-	eventually(t, "broker connected", func() bool { return r.messages().Connected })
-	s.rows("pump-1", 110, 0)
-	s.rows("pump-1", 40, 1)
-	eventually(t, "alarm", func() bool { return r.machine("pump-1")["alarm"] == true })
+	cfg, s, r := startAlarmed(t)
 	r.stop()
 	for _, cut := range []struct {
 		file string

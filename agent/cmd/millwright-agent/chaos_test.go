@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -63,12 +62,7 @@ func TestRun_Chaos(t *testing.T) {
 	broker := brokertest.New(t, "persistence true", "persistence_location "+dir+"/", "autosave_on_changes true", "autosave_interval 1",
 		"max_queued_messages 0", "max_inflight_messages 100")
 	broker.Run()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	api := l.Addr().String()
-	_ = l.Close()
+	api := freeAddress(t)
 	config := filepath.Join(dir, "agent.yaml")
 	text := fmt.Sprintf(`gateway: gw1
 data_dir: %s/data
@@ -197,12 +191,7 @@ machines:
 func TestRun_MemoryLimit(t *testing.T) {
 	broker := brokertest.Start(t, "max_queued_messages 0")
 	dir := t.TempDir()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	api := l.Addr().String()
-	_ = l.Close()
+	api := freeAddress(t)
 	config := filepath.Join(dir, "agent.yaml")
 	text := fmt.Sprintf(`gateway: gw1
 data_dir: %s/data

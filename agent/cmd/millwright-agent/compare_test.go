@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,12 +29,7 @@ func TestRun_CompareScript(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", sim, "../../../sensors/cmd/sensorsim").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	api := l.Addr().String()
-	_ = l.Close()
+	api := freeAddress(t)
 	config := filepath.Join(dir, "agent.yaml")
 	text := fmt.Sprintf(`gateway: gw1
 data_dir: %s/data

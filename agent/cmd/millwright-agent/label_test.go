@@ -83,12 +83,7 @@ func TestLabel_AsAPersonWould(t *testing.T) {
 	if code := run([]string{"label", "list", "--api", "0.0.0.0:" + port}, &stdout, &stderr); code != 0 {
 		t.Errorf("an agent that listens everywhere is not found: %s", &stderr)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = l.Close() // nobody listens there any more
-	if code := run([]string{"label", "list", "--api", l.Addr().String()}, &stdout, &stderr); code != 1 || !strings.Contains(stderr.String(), "is it running") {
+	if code := run([]string{"label", "list", "--api", freeAddress(t)}, &stdout, &stderr); code != 1 || !strings.Contains(stderr.String(), "is it running") {
 		t.Errorf("without an agent: %d %s", code, &stderr)
 	}
 	if code := run([]string{"label", "list", "-c", "nowhere.yaml"}, &stdout, &stderr); code != 2 || !strings.Contains(stderr.String(), "--api 127.0.0.1:7420") {

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -31,13 +30,9 @@ type plant struct {
 func newPlant(t *testing.T) *plant {
 	t.Helper()
 	p := &plant{t: t, broker: brokertest.Start(t), dir: t.TempDir()}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.api = l.Addr().String()
-	_ = l.Close()
+	p.api = freeAddress(t)
 	p.config = filepath.Join(p.dir, "agent.yaml")
+	var err error
 	if p.conn, err = link.Dial(t.Context(), link.Options{Broker: &url.URL{Scheme: "tcp", Host: p.broker.Address()}}, nil, nil); err != nil {
 		t.Fatal(err)
 	}
