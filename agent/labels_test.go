@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millwright-iot/millwright/agent/internal/alarm"
+	"github.com/millwright-iot/millwright/agent/internal/infer"
+	"github.com/millwright-iot/millwright/agent/internal/journal"
 	"github.com/millwright-iot/millwright/agent/internal/labels"
 	"github.com/millwright-iot/millwright/agent/internal/uplink"
 	"github.com/millwright-iot/millwright/fedavg/job"
@@ -189,6 +192,32 @@ func TestLabels_HintAtAnUnknownClass(t *testing.T) {
 	_, doc = r.post(`{"machine":"pump-1","kind":"failure","class":"ok"}`)
 	if hint, _ := doc["hint"].(string); !strings.Contains(hint, "did you mean kind healthy?") {
 		t.Errorf("a failure that is none: %v", doc)
+	}
+}
+
+// A fault named during an alarm is told, but not again after a restart.
+func TestListener_NamesAFaultOnce(t *testing.T) {
+	s := newStory(t, storyConfig(t))
+	l := listener{a: s.Agent, class: "pump"}
+	state := alarm.State{Active: true, Raised: s.now, Peak: 3, Zone: alarm.ZoneD}
+	say := func(change alarm.Change, class string) journal.Episode {
+		t.Helper()
+		out := infer.Output{At: s.now, Change: change, Advice: infer.Advice{Fault: &infer.Fault{Class: class}}}
+		l.Alarm("pump-1", pumpJob(model.KindGaussian), &out, state)
+		e, ok := s.journal.Lasting("pump-1")
+		if !ok {
+			t.Fatal("no alarm lasts")
+		}
+		return e
+	}
+	for i, c := range []struct {
+		change   alarm.Change
+		class    string
+		revision uint32
+	}{{alarm.Raised, infer.Unknown, 1}, {alarm.None, "belt", 2}, {alarm.None, "belt", 2}, {alarm.None, "bearing", 3}} {
+		if e := say(c.change, c.class); e.Revision != c.revision || e.Fault.Class != c.class {
+			t.Errorf("%d: revision %d names %s, want %d and %s", i, e.Revision, e.Fault.Class, c.revision, c.class)
+		}
 	}
 }
 
