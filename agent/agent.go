@@ -177,6 +177,7 @@ func (a *Agent) results(broker link.Options) {
 
 // makeMachines makes the machines, with the jobs, models and alarms of the last run.
 func (a *Agent) makeMachines() error {
+	a.cfg.conversions().begin(filepath.Join(a.cfg.DataDir, "conversions.json"), a.forgetMachine, a.log)
 	for _, c := range a.cfg.Machines {
 		digest, st := a.journal.State(c.Name)
 		m, err := pipeline.New(c.pipeline(a.cfg.Store.MaxSamples), a.store, listener{a, c.Class, c.StaleAfter}, digest, st, a.log)

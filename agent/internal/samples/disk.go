@@ -1,6 +1,7 @@
 package samples
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -302,15 +303,26 @@ func bucket(tx *bolt.Tx, key Key, kind Kind) *bolt.Bucket {
 }
 
 // Keep deletes the vectors of every other key. It writes only if there are any.
-func (s *Store) Keep(keys []Key) (err error) {
+func (s *Store) Keep(keys []Key) error {
+	keep := map[string]bool{}
+	for _, k := range keys {
+		keep[string(k.bucket())] = true
+	}
+	return s.drop(func(bucket []byte) bool { return !keep[string(bucket)] })
+}
+
+// ForgetMachine deletes all vectors of a machine. It is for the start: those in memory stay.
+func (s *Store) ForgetMachine(machine string) error {
+	prefix := (Key{Machine: machine}).bucket()
+	return s.drop(func(bucket []byte) bool { return bytes.HasPrefix(bucket, prefix) })
+}
+
+// drop deletes the vectors in the buckets that unwanted names.
+func (s *Store) drop(unwanted func(bucket []byte) bool) (err error) {
 	s.disk.Lock()
 	defer s.disk.Unlock()
 	if s.db == nil {
 		return nil
-	}
-	keep := map[string]bool{}
-	for _, k := range keys {
-		keep[string(k.bucket())] = true
 	}
 	defer durable.PanicOnFault()()
 	defer durable.Recover(s.path, &err)
@@ -321,7 +333,7 @@ func (s *Store) Keep(keys []Key) (err error) {
 			return nil
 		}
 		return vectors.ForEachBucket(func(name []byte) error {
-			if !keep[string(name)] {
+			if unwanted(name) {
 				drop = append(drop, append([]byte(nil), name...))
 			}
 			return nil
