@@ -43,6 +43,7 @@ test: ## vet and every test that needs nothing but Go
 .PHONY: system-test
 system-test: build cross ## tests against real Mosquitto, Chromium, qemu-user and systemd (each skips when missing)
 	go test -tags system -count=1 -timeout 15m -run 'System' -v ./...
+	go test -timeout 6m ./agent/lab ./agent/internal/infer # whole: some of it is too slow under the race detector
 
 .PHONY: bench
 bench: build ## measure speed and size; writes build/bench.json

@@ -65,7 +65,7 @@ func recordWorn(t *testing.T, dir string, machines, ways int) {
 func chooseGroups(t *testing.T, ways int) *Choice {
 	t.Helper()
 	if underRace {
-		t.Skip("takes a minute under the race detector; TestChoose_Detector goes the same way")
+		t.Skip("too slow under the race detector; make system-test runs it without")
 	}
 	dir := t.TempDir()
 	recordWorn(t, dir, 10, ways)

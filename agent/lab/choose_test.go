@@ -136,6 +136,9 @@ candidates:
 }
 
 func TestChoose_Classifier(t *testing.T) {
+	if underRace {
+		t.Skip("too slow under the race detector; make system-test runs it without")
+	}
 	dir := t.TempDir()
 	recordGenerated(t, dir, 6, synth.OuterRace, synth.Imbalance)
 	c := chooseFrom(t, dir, `model: {kind: softmax, softmax: {classes: [fine, outer-race, imbalance], healthy: fine}}

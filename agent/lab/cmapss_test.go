@@ -117,6 +117,9 @@ func TestEvaluateCMAPSS_SmallFleet(t *testing.T) {
 // The subsets that are not at hand have two modes of failure, one of them six operating
 // conditions: they are read and learned from all the same.
 func TestEvaluateCMAPSS_TwoModesOfFailure(t *testing.T) {
+	if underRace {
+		t.Skip("too slow under the race detector; make system-test runs it without")
+	}
 	dir := t.TempDir()
 	flights := [][3]float64{{0, 0, 100}, {10, 0.25, 100}, {20, 0.7, 100}, {25, 0.62, 60}, {35, 0.84, 100}, {42, 0.84, 100}}
 	writeSubset(t, dir, "FD003", 30, flights[:1], 2)
@@ -145,6 +148,9 @@ func TestEvaluateCMAPSS_TwoModesOfFailure(t *testing.T) {
 // The figures that the README may quote, without the parts that take long: the
 // federation as evaluated, its settings fixed to those that cross-validation chose.
 func TestLearnPrognosis_RecordedData(t *testing.T) {
+	if underRace {
+		t.Skip("too slow under the race detector; make system-test runs it without")
+	}
 	data, ok := DataDir()
 	if !ok {
 		t.Skip("recorded data is not here: set MILLWRIGHT_DATA to the folder that holds cmapss/")

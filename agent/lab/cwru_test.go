@@ -43,7 +43,7 @@ func faultLine(t *testing.T, r *FaultReport, name, learning string) FaultLine {
 // of the outer race of 14 mil do not stand out.
 func TestEvaluateCWRU_RecordedData(t *testing.T) {
 	if underRace {
-		t.Skip("takes a minute under the race detector; see TestEvaluateCWRU_OneLoad")
+		t.Skip("too slow under the race detector; make system-test runs it without")
 	}
 	r, err := EvaluateCWRU(t.Context(), cwruRecordings(t))
 	if err != nil {

@@ -121,6 +121,9 @@ func alarmsPerMonth(tb testing.TB, next func() float64, threshold float64, delay
 // The budget is kept over light and heavy tails, scores that depend on each other and
 // both kinds of on-delay, once there are as many windows as it takes.
 func TestTail_KeepsTheBudget(t *testing.T) {
+	if underRace {
+		t.Skip("too slow under the race detector; make system-test runs it without")
+	}
 	const budget, machines, months = 2, 12, 1
 	perMonth := int(month / simulatedHop)
 	for _, p := range processes {
@@ -285,6 +288,9 @@ func TestDetector_BudgetLearnsFromNoFault(t *testing.T) {
 // A fault is still found under a budget, and a healthy machine raises no more than
 // its budget: two machines over a quarter of a month each.
 func TestDetector_BudgetEndToEnd(t *testing.T) {
+	if underRace {
+		t.Skip("too slow under the race detector; make system-test runs it without")
+	}
 	alarms := 0
 	for seed := range uint64(2) {
 		rng := rand.New(rand.NewPCG(seed, 36))

@@ -104,6 +104,9 @@ func TestTrend_TimeToThreshold(t *testing.T) {
 
 // What stays as it is has no trend, though it wanders.
 func TestTrend_OfAHealthyMachine(t *testing.T) {
+	if underRace {
+		t.Skip("too slow under the race detector; make system-test runs it without")
+	}
 	for rho, most := range map[float64]float64{0: 0.0005, 0.9: 0.003, 0.99: 0.03} {
 		told, hours, windows := 0, 0, 0
 		for seed := range uint64(3) {
