@@ -215,11 +215,7 @@ func benchStrategies(ctx context.Context, r *results) error {
 }
 
 func benchFeatures(ctx context.Context, r *results) error {
-	figures, err := goBench(ctx, "./sensors/features", "^Benchmark(ExtractAll3200|VibrationSet1s)$", 3)
-	if err != nil {
-		return err
-	}
-	full, err := pick(figures, "VibrationSet1s", "samples/s")
+	figures, err := goBench(ctx, "./sensors/features", "^Benchmark(ExtractAll3200|VibrationSet10?s)$", 3)
 	if err != nil {
 		return err
 	}
@@ -228,7 +224,14 @@ func benchFeatures(ctx context.Context, r *results) error {
 		return err
 	}
 	r.add("features_samples_per_s", rate, "samples/s", fmt.Sprintf("every time and spectrum feature, one core: %.0f channels of 3.2 kHz", rate/3200))
-	r.add("vibration_set_samples_per_s", full, "samples/s", fmt.Sprintf("time, spectrum, orders, envelope, bearing lines and kurtogram, one core: %.0f channels of 25.6 kHz", full/25600))
+	for _, seconds := range []int{10, 1} {
+		full, err := pick(figures, fmt.Sprintf("VibrationSet%ds", seconds), "samples/s")
+		if err != nil {
+			return err
+		}
+		r.add(fmt.Sprintf("vibration_set_%ds_samples_per_s", seconds), full, "samples/s",
+			fmt.Sprintf("time, spectrum, orders, envelope, bearing lines and kurtogram in windows of %d s, one core: %.0f channels of 25.6 kHz", seconds, full/25600))
+	}
 	return nil
 }
 
