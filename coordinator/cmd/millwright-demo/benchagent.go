@@ -71,7 +71,35 @@ func (o *benchOptions) newRig(ctx context.Context, dir string) (*rig, error) {
 		return nil, err
 	}
 	d := demo{procs: r.procs, watch: newWatcher(r.api, os.Stderr)}
-	return r, d.answers(ctx, r.api+"/healthz")
+	if err := d.answers(ctx, r.api+"/healthz"); err != nil {
+		return r, err
+	}
+	return r, r.subscribed(ctx)
+}
+
+// subscribed waits until the agent hears the broker, which may have begun to listen after
+// its first try: what is sent before is nobody's.
+func (r *rig) subscribed(ctx context.Context) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for began := time.Now(); ; {
+		now, err := r.counts(ctx)
+		switch {
+		case err != nil:
+			return err
+		case now.connected > 0:
+			return nil
+		case time.Since(began) > 30*time.Second:
+			return fmt.Errorf("wait for the agent to subscribe at the broker: not after 30 s; see %s", r.procs.logDir)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-r.procs.died:
+			return err
+		case <-tick.C:
+		}
+	}
 }
 
 // benchColumns are so long that {"t":1700000000.000000,"ax":1.23…} with numbers of
@@ -175,6 +203,7 @@ type counts struct {
 	messages, messagesDropped float64
 	samplesDropped            float64 // for want of room
 	windows                   float64
+	connected                 float64 // 1: the broker sends
 }
 
 // await polls the agent's metrics until everything has been scored or nothing
@@ -223,6 +252,7 @@ func (r *rig) counts(ctx context.Context) (counts, error) {
 		"millwright_messages_dropped_total":                     &c.messagesDropped,
 		`millwright_samples_dropped_total{reason="queue_full"}`: &c.samplesDropped,
 		"millwright_windows_total":                              &c.windows,
+		"millwright_broker_connected":                           &c.connected,
 	}
 	lines := bufio.NewScanner(resp.Body)
 	for lines.Scan() {
