@@ -174,21 +174,7 @@ const (
 
 // run writes them now and then until ctx ends, and once more.
 func (w *watches) run(ctx context.Context) error {
-	pause := watchesFirst
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return w.write()
-		case <-timer.C:
-			pause = min(2*pause, watchesEvery)
-			timer.Reset(pause)
-			if err := w.write(); err != nil {
-				w.log.Error("what monitors know cannot be written; a restart forgets the newest of it", "error", err)
-			}
-		}
-	}
+	return durable.NowAndThen(ctx, watchesFirst, watchesEvery, w.log.With("file", w.path), w.write)
 }
 
 func (w *watches) write() error {

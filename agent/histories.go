@@ -50,18 +50,7 @@ func (h *histories) restore() {
 
 // run writes them now and then until ctx ends, and once more.
 func (h *histories) run(ctx context.Context) error {
-	tick := time.NewTicker(historiesEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return h.write()
-		case <-tick.C:
-			if err := h.write(); err != nil {
-				h.log.Error("history of scores cannot be written", "error", err)
-			}
-		}
-	}
+	return durable.NowAndThen(ctx, historiesEvery, historiesEvery, h.log.With("file", h.path), h.write)
 }
 
 func (h *histories) write() error {

@@ -15,6 +15,17 @@ import (
 	"github.com/millwright-iot/millwright/fedavg/model"
 )
 
+// machinesOf returns the machines of a class, in the order of the configuration.
+func (a *Agent) machinesOf(class string) []*pipeline.Machine {
+	var list []*pipeline.Machine
+	for _, m := range a.machines {
+		if m.Class() == class {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
 // served is a job of the coordinator and what the agent has of it.
 type served struct {
 	spec    job.Spec // with defaults

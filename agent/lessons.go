@@ -56,10 +56,7 @@ func (a *Agent) lessons(s *served) lessons {
 	}
 	classes := s.spec.Model.Softmax.Classes
 	l := lessons{counts: make([]int, len(classes))}
-	for _, m := range a.machines {
-		if m.Class() != s.spec.Class {
-			continue
-		}
+	for _, m := range a.machinesOf(s.spec.Class) {
 		for _, label := range a.labels.Of(m.Name()) {
 			if label.Kind != labels.Maintenance {
 				l.labels++

@@ -7,7 +7,6 @@ import (
 
 	"github.com/millwright-iot/millwright/agent/internal/labels"
 	"github.com/millwright-iot/millwright/agent/internal/life"
-	"github.com/millwright-iot/millwright/agent/internal/pipeline"
 	"github.com/millwright-iot/millwright/agent/internal/uplink"
 	"github.com/millwright-iot/millwright/fedavg/model"
 )
@@ -47,12 +46,7 @@ func (a *Agent) followLabels(ctx context.Context) error {
 // lives gathers what there is to learn a job to prognose from, at most so many cycles,
 // shared out among the machines.
 func (a *Agent) lives(s *served, most int) ([]model.Set, error) {
-	var machines []*pipeline.Machine
-	for _, m := range a.machines {
-		if m.Class() == s.spec.Class {
-			machines = append(machines, m)
-		}
-	}
+	machines := a.machinesOf(s.spec.Class)
 	var all []model.Set
 	for i, m := range machines {
 		lives, ok, err := m.Lives(s.digest, most/(len(machines)-i))
@@ -79,12 +73,8 @@ func (a *Agent) lives(s *served, most int) ([]model.Set, error) {
 // stages learn from machines that have not failed yet.
 func (a *Agent) lifeReadiness(s *served) uplink.JobReadiness {
 	r := uplink.JobReadiness{Job: s.spec.Name, Digest: s.digest}
-	machines, reason := 0, ""
-	for _, m := range a.machines {
-		if m.Class() != s.spec.Class {
-			continue
-		}
-		machines++
+	machines, reason := a.machinesOf(s.spec.Class), ""
+	for _, m := range machines {
 		st := m.Status()
 		if why := st.Unserved[s.spec.Name]; why != "" {
 			reason = why
@@ -98,12 +88,12 @@ func (a *Agent) lifeReadiness(s *served) uplink.JobReadiness {
 	switch {
 	case r.Samples > 0:
 		r.Ready = true
-	case machines == 0:
+	case len(machines) == 0:
 		r.Reason = fmt.Sprintf("no machine of class %q on this gateway", s.spec.Class)
 	case reason != "":
 		r.Reason = reason
 	default:
-		r.Reason = fmt.Sprintf("none of %d machines has been in operation for a whole cycle of %v yet", machines, s.spec.Model.RUL.Cycle)
+		r.Reason = fmt.Sprintf("none of %d machines has been in operation for a whole cycle of %v yet", len(machines), s.spec.Model.RUL.Cycle)
 	}
 	return r
 }

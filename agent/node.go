@@ -121,13 +121,10 @@ func (a *Agent) readiness(s *served) uplink.JobReadiness {
 	if s.spec.Purpose() == job.Prognose {
 		return a.lifeReadiness(s)
 	}
-	machines, collecting, have, want := 0, 0, 0, 0
+	collecting, have, want := 0, 0, 0
 	var unserved []string
-	for _, m := range a.machines {
-		if m.Class() != s.spec.Class {
-			continue
-		}
-		machines++
+	machines := a.machinesOf(s.spec.Class)
+	for _, m := range machines {
 		st := m.Status()
 		if why := st.Unserved[s.spec.Name]; why != "" {
 			unserved = append(unserved, why)
@@ -152,10 +149,10 @@ func (a *Agent) readiness(s *served) uplink.JobReadiness {
 	}
 	switch {
 	case r.Ready:
-	case machines == 0:
+	case len(machines) == 0:
 		r.Reason = fmt.Sprintf("no machine of class %q on this gateway", s.spec.Class)
 	case collecting > 0:
-		r.Reason = fmt.Sprintf("%d of %d machines are still in baseline: %d of %d windows", collecting, machines, have, want)
+		r.Reason = fmt.Sprintf("%d of %d machines are still in baseline: %d of %d windows", collecting, len(machines), have, want)
 	case len(unserved) > 0:
 		r.Reason = strings.Join(unserved, "; ")
 	default:

@@ -99,18 +99,10 @@ func (a *Agent) trainingSets(s *served) ([]model.Set, error) {
 	if s.spec.Purpose() == job.Prognose {
 		return a.lives(s, rows)
 	}
-	left := 0 // machines still to come
-	for _, m := range a.machines {
-		if m.Class() == s.spec.Class {
-			left++
-		}
-	}
+	machines := a.machinesOf(s.spec.Class)
 	var sets []model.Set
-	for _, m := range a.machines {
-		if m.Class() != s.spec.Class {
-			continue
-		}
-		set, ok, err := m.Training(s.digest, rows/left, a.truth(m, &s.spec))
+	for i, m := range machines {
+		set, ok, err := m.Training(s.digest, rows/(len(machines)-i), a.truth(m, &s.spec))
 		if err != nil {
 			a.log.Error("windows of a machine cannot be read", "machine", m.Name(), "error", err)
 		}
@@ -118,7 +110,6 @@ func (a *Agent) trainingSets(s *served) ([]model.Set, error) {
 			sets = append(sets, set)
 			rows -= len(set.Rows)
 		}
-		left--
 	}
 	if len(sets) == 0 {
 		return nil, errors.New(a.readiness(s).Reason)

@@ -197,7 +197,7 @@ func (m *Machine) lifeStatus(t *lifeTrack) JobStatus {
 	switch {
 	case t.at.IsZero():
 		j.State = infer.Waiting
-	case time.Since(t.at) > StaleAfter(m.cfg.StaleAfter, t.spec.Features.Window, t.spec.Features.Hop) || len(m.gone) > 0:
+	case m.stale(t.at, t.spec.Features):
 		j.State = infer.Stale
 	case t.follower.Life() != nil:
 		j.State = infer.Running

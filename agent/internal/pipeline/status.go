@@ -6,6 +6,7 @@ import (
 
 	"github.com/millwright-iot/millwright/agent/internal/alarm"
 	"github.com/millwright-iot/millwright/agent/internal/infer"
+	"github.com/millwright-iot/millwright/fedavg/job"
 )
 
 // Counts says what became of samples: Received = Used + Stored + ΣDropped.
@@ -129,14 +130,18 @@ func (m *Machine) state(t *track) infer.State {
 	if t.at.IsZero() {
 		return infer.Waiting
 	}
-	after := StaleAfter(m.cfg.StaleAfter, t.spec.Features.Window, t.spec.Features.Hop)
-	if time.Since(t.at) > after || len(m.gone) > 0 {
+	if m.stale(t.at, t.spec.Features) {
 		return infer.Stale
 	}
 	if t.out.State == infer.Off {
 		return infer.Off
 	}
 	return st
+}
+
+// stale says whether the newest window, at by the local clock, is no news any more.
+func (m *Machine) stale(at time.Time, f job.FeatureSpec) bool {
+	return time.Since(at) > StaleAfter(m.cfg.StaleAfter, f.Window, f.Hop) || len(m.gone) > 0
 }
 
 func (m *Machine) counts() Counts {
